@@ -1,0 +1,2 @@
+//! builder-run.
+fn main() {}

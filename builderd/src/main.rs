@@ -1,0 +1,2 @@
+//! builderd.
+fn main() {}
