@@ -1,1 +1,44 @@
-//! The spool.
+//! The spool directory of builder: names, layout, transitions, store.
+//!
+//! A directory is a state and a rename is a transition. Whatever a build needs is complete and durable under
+//! `tmp/` before the rename that publishes it; then the directory that got the name is synced. Renames never
+//! replace anything, so of two who want the same build one wins, and the other is told.
+//!
+//! Two locks: an active build's directory is locked by the process that serves it ([`held::HeldBuild`]), and
+//! a shard of the store is locked shared by publishers, exclusively by the garbage collector
+//! ([`store::Store`]). `spool-layout.md` has every file.
+//!
+//! There is no async, no network and no terminal in this crate.
+
+#![cfg_attr(test, allow(clippy::disallowed_methods))]
+
+pub mod artifact_path;
+pub mod build_id;
+pub mod clock;
+pub mod config;
+pub mod console;
+pub mod digest;
+pub mod disk;
+pub mod durability;
+pub mod error;
+pub mod find;
+pub mod held;
+pub mod job;
+pub mod layout;
+pub mod manifest;
+pub mod mend;
+pub mod name;
+pub mod owner;
+pub mod place;
+pub mod queue;
+pub mod record;
+pub mod schedule;
+pub mod spool;
+pub mod store;
+pub mod template;
+pub mod tmp;
+pub mod wake;
+pub mod worker;
+
+pub use error::{At, Error, Kind, Result};
+pub use spool::Spool;

@@ -1,0 +1,161 @@
+//! The name of a build: when, which job, which platform, and six characters that make it the only one.
+
+use crate::digest::Sha256;
+use crate::error::{Error, Kind, Result};
+use crate::name::{JobName, Platform};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// `20261124T094701.123Z-hello@debian-12-k3f9x2`: sorts by time, and reads without a table.
+///
+/// `@` stands in no name, the time and the last part have a fixed length, so it parses in one way only.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct BuildId {
+    text: String,
+    job: JobName,
+    platform: Platform,
+}
+
+const TIME: &str = "%Y%m%dT%H%M%S%.3fZ";
+const TIME_LEN: usize = "20261124T094701.123Z".len();
+const TAIL_LEN: usize = 6;
+const TAIL_ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+impl BuildId {
+    /// A new name for a build that somebody asked for at `now`.
+    pub fn unique(now: Timestamp, job: &JobName, platform: &Platform) -> Result<BuildId> {
+        let mut random = [0; TAIL_LEN];
+        getrandom::fill(&mut random)
+            .map_err(|e| Error::new(Kind::Io, format!("the system gives no random numbers: {e}")))?;
+        Ok(BuildId::assemble(now, job, platform, &random))
+    }
+
+    /// The name of the build that a timer owes at `due`: always the same, so that firing twice is firing once.
+    pub fn of_timer(due: Timestamp, job: &JobName, platform: &Platform) -> BuildId {
+        let seed = Sha256::of(format!("{due} {job} {platform}").as_bytes()).to_string();
+        BuildId::assemble(due, job, platform, &seed.as_bytes()[..TAIL_LEN])
+    }
+
+    fn assemble(at: Timestamp, job: &JobName, platform: &Platform, seed: &[u8]) -> BuildId {
+        let tail: String = seed.iter().map(|b| TAIL_ALPHABET[(b % 32) as usize] as char).collect();
+        BuildId {
+            text: format!("{}-{job}@{platform}-{tail}", at.strftime(TIME)),
+            job: job.clone(),
+            platform: platform.clone(),
+        }
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The job that it is a build of.
+    pub fn job(&self) -> &JobName {
+        &self.job
+    }
+
+    /// The platform that it is for.
+    pub fn platform(&self) -> &Platform {
+        &self.platform
+    }
+
+    /// When it was asked for, or due; to the millisecond.
+    pub fn time(&self) -> Timestamp {
+        parse_time(&self.text[..TIME_LEN]).unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+
+    /// The directory in `done/` and `failed/`: `2026-11`.
+    pub fn month(&self) -> String {
+        format!("{}-{}", &self.text[..4], &self.text[4..6])
+    }
+}
+
+fn parse_time(text: &str) -> Option<Timestamp> {
+    let parsed = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%S%.fZ", text).ok()?;
+    jiff::tz::TimeZone::UTC.to_timestamp(parsed).ok()
+}
+
+impl FromStr for BuildId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<BuildId> {
+        let parse = || -> Option<BuildId> {
+            let time = text.get(..TIME_LEN)?;
+            let exact = parse_time(time)?.strftime(TIME).to_string() == time;
+            let (job, rest) = text.get(TIME_LEN..)?.strip_prefix('-')?.split_once('@')?;
+            let (platform, tail) = rest.rsplit_once('-')?;
+            let tail_ok = tail.len() == TAIL_LEN && tail.bytes().all(|b| TAIL_ALPHABET.contains(&b));
+            (exact && tail_ok).then_some(BuildId {
+                text: text.to_owned(),
+                job: job.parse().ok()?,
+                platform: platform.parse().ok()?,
+            })
+        };
+        parse().ok_or_else(|| {
+            let shown: String = text.chars().take(80).flat_map(char::escape_default).collect();
+            Error::new(Kind::Data, format!("`{shown}` is not a build id"))
+                .hint("an id looks like 20261124T094701.123Z-hello@debian-12-k3f9x2")
+        })
+    }
+}
+
+impl TryFrom<String> for BuildId {
+    type Error = Error;
+    fn try_from(text: String) -> Result<BuildId> {
+        text.parse()
+    }
+}
+
+impl From<BuildId> for String {
+    fn from(id: BuildId) -> String {
+        id.text
+    }
+}
+
+impl fmt::Display for BuildId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_shows_its_parts_and_reads_back() {
+        let at: Timestamp = "2026-11-24T09:47:01.1234Z".parse().unwrap();
+        let (job, platform) = ("a-b.c".parse().unwrap(), "debian-12".parse().unwrap());
+        let id = BuildId::unique(at, &job, &platform).unwrap();
+        assert!(id.as_str().starts_with("20261124T094701.123Z-a-b.c@debian-12-"), "{id}");
+        let again: BuildId = id.as_str().parse().unwrap();
+        assert_eq!((again.job(), again.platform()), (&job, &platform));
+        assert_eq!(again.month(), "2026-11");
+        assert_eq!(again.time().to_string(), "2026-11-24T09:47:01.123Z");
+    }
+
+    #[test]
+    fn a_timer_names_its_build_the_same_each_time() {
+        let at = Timestamp::UNIX_EPOCH;
+        let (job, platform) = ("a".parse().unwrap(), "p".parse().unwrap());
+        assert_eq!(BuildId::of_timer(at, &job, &platform), BuildId::of_timer(at, &job, &platform));
+    }
+
+    #[test]
+    fn what_is_not_an_id_is_refused() {
+        for text in [
+            "",
+            "hello",
+            "20261324T094701.123Z-a@p-000000",
+            "20261124T094701.123Z-a@p-00000i",
+            "20261124T094701.123Z-a/b@p-000000",
+            "20261124T094701.123Z-é@p-000000",
+        ] {
+            assert!(text.parse::<BuildId>().is_err(), "{text}");
+        }
+    }
+}

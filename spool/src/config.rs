@@ -1,0 +1,98 @@
+//! `builder.toml`, and which spool is meant.
+
+use crate::disk;
+use crate::error::{Error, Kind, Result};
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+#[cfg(target_os = "freebsd")]
+mod place {
+    pub const SPOOL: &str = "/var/db/builder";
+    pub const CONFIG: &str = "/usr/local/etc/builder/builder.toml";
+    pub const BUILDER_RUN: &str = "/usr/local/libexec/builder/builder-run";
+    pub const TEMPLATES: &str = "/usr/local/share/builder/templates";
+}
+#[cfg(not(target_os = "freebsd"))]
+mod place {
+    pub const SPOOL: &str = "/var/lib/builder";
+    pub const CONFIG: &str = "/etc/builder/builder.toml";
+    pub const BUILDER_RUN: &str = "/usr/libexec/builder/builder-run";
+    pub const TEMPLATES: &str = "/usr/share/builder/templates";
+}
+
+/// Everything that a sysadmin can set; each has a default.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The spool's directory.
+    pub spool: PathBuf,
+    /// Seconds that a worker may stay away before its build is given to another one.
+    pub grace_seconds: u32,
+    /// Where sshd finds builder-run.
+    pub builder_run: PathBuf,
+    /// Where `--template NAME` is looked up.
+    pub templates: PathBuf,
+    /// What a build may send.
+    pub limits: Limits,
+}
+
+/// What one build may send; beyond that it is refused.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Bytes of artifacts.
+    pub artifact_bytes: u64,
+    /// Number of artifacts.
+    pub artifacts: u64,
+    /// Bytes of console.
+    pub console_bytes: u64,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            spool: place::SPOOL.into(),
+            grace_seconds: 60,
+            builder_run: place::BUILDER_RUN.into(),
+            templates: place::TEMPLATES.into(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { artifact_bytes: 64 << 30, artifacts: 100_000, console_bytes: 16 << 30 }
+    }
+}
+
+impl Config {
+    /// Reads the configuration: the file that was named, which must exist, or the system's, which need not.
+    pub fn read(named: Option<&Path>) -> Result<Config> {
+        let path = named.unwrap_or(Path::new(place::CONFIG));
+        let Some(bytes) = disk::read_if_there(path, 1 << 20)? else {
+            return match named {
+                Some(path) => {
+                    Err(Error::new(Kind::NoInput, format!("there is no configuration file {}", path.display())))
+                }
+                None => Ok(Config::default()),
+            };
+        };
+        let wrong = |why: String| Error::new(Kind::Config, format!("{}: {}", path.display(), why.replace('\n', " ")));
+        let text = String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8".into()))?;
+        toml::from_str(&text).map_err(|e| {
+            let line = e.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
+            wrong(format!("line {line}: {}", e.message()))
+        })
+    }
+
+    /// The program that sits beside this one, else the installed one: what sshd is to run for workers.
+    pub fn builder_run_program(&self) -> PathBuf {
+        let beside = std::env::current_exe().ok().map(|exe| exe.with_file_name("builder-run"));
+        let installed = self.builder_run.clone();
+        match beside {
+            Some(beside) if !installed.is_file() && beside.is_file() => beside,
+            _ => installed,
+        }
+    }
+}

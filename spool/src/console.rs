@@ -1,0 +1,155 @@
+//! The console of a build: `console.log`, the bytes as printed, and `console.times`, when they came.
+//!
+//! A line of `console.times` is `MILLISECONDS BYTES`: so many further bytes of the log came that long after
+//! the script's start. The log is written first, so bytes without a time are the newest, or a crash's.
+
+use crate::disk;
+use crate::error::{At, Result};
+use crate::layout::file;
+use crate::wake;
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// Appends to a console; there is one writer, who holds the build.
+#[derive(Debug)]
+pub struct ConsoleWriter {
+    log: File,
+    times: File,
+    dir: PathBuf,
+    watchers: PathBuf,
+    /// Bytes in the log.
+    pub length: u64,
+}
+
+impl ConsoleWriter {
+    pub(crate) fn open(dir: &Path, watchers: PathBuf) -> Result<ConsoleWriter> {
+        let open = |name: &str| {
+            let path = dir.join(name);
+            let mut options = OpenOptions::new();
+            options.append(true).create(true).mode(0o644);
+            options.open(&path).at("open", path)
+        };
+        let log = open(file::CONSOLE)?;
+        let length = log.metadata().at("look at", dir)?.len();
+        Ok(ConsoleWriter { log, times: open(file::TIMES)?, dir: dir.to_owned(), watchers, length })
+    }
+
+    /// Appends what was printed `ms` milliseconds after the start, and wakes those who watch. Not durable.
+    pub fn append(&mut self, ms: u64, bytes: &[u8]) -> Result<()> {
+        self.log.write_all(bytes).at("write the console of", &self.dir)?;
+        let line = format!("{ms} {}\n", bytes.len());
+        self.times.write_all(line.as_bytes()).at("write the console of", &self.dir)?;
+        self.length += bytes.len() as u64;
+        wake::ring(&self.watchers);
+        Ok(())
+    }
+}
+
+/// A piece of a console.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chunk<'a> {
+    /// Milliseconds since the script's start.
+    pub ms: u64,
+    /// What was printed; never empty.
+    pub bytes: &'a [u8],
+}
+
+/// Reads a console from its first byte on, in bounded memory, also while it grows.
+#[derive(Debug)]
+pub struct ConsoleReader {
+    log: File,
+    times: BufReader<File>,
+    line: String,
+    ms: u64,
+    left: u64,
+    buffer: Vec<u8>,
+}
+
+impl ConsoleReader {
+    /// Opens the console in a build's directory; nothing when the build has printed nothing yet.
+    pub fn open(dir: &Path) -> Result<Option<ConsoleReader>> {
+        let (log, times) = (dir.join(file::CONSOLE), dir.join(file::TIMES));
+        if !log.exists() || !times.exists() {
+            return Ok(None);
+        }
+        Ok(Some(ConsoleReader {
+            log: File::open(&log).at("read", &log)?,
+            times: BufReader::new(File::open(&times).at("read", &times)?),
+            line: String::new(),
+            ms: 0,
+            left: 0,
+            buffer: vec![0; 64 * 1024],
+        }))
+    }
+
+    /// Whether this is still the console in that directory, and not the one of an earlier attempt.
+    pub fn is_of(&self, dir: &Path) -> bool {
+        match (self.log.metadata(), dir.join(file::CONSOLE).symlink_metadata()) {
+            (Ok(ours), Ok(there)) => disk::same_file(&ours, &there),
+            _ => false,
+        }
+    }
+
+    /// The next piece, or nothing when there is no more for now.
+    pub fn next_chunk(&mut self) -> Result<Option<Chunk<'_>>> {
+        while self.left == 0 {
+            if !self.next_time()? {
+                return Ok(None);
+            }
+        }
+        let most = self.left.min(self.buffer.len() as u64) as usize;
+        let got = self.log.read(&mut self.buffer[..most]).at("read", file::CONSOLE)?;
+        if got == 0 {
+            return Ok(None);
+        }
+        self.left -= got as u64;
+        Ok(Some(Chunk { ms: self.ms, bytes: &self.buffer[..got] }))
+    }
+
+    /// What lies behind the last known time once nobody writes any more: a crash parted the two files.
+    pub fn next_untimed(&mut self) -> Result<Option<Chunk<'_>>> {
+        let got = self.log.read(&mut self.buffer).at("read", file::CONSOLE)?;
+        Ok((got > 0).then(|| Chunk { ms: self.ms, bytes: &self.buffer[..got] }))
+    }
+
+    /// Reads a line of `console.times`; half a line stays until its rest is there.
+    fn next_time(&mut self) -> Result<bool> {
+        self.times.read_line(&mut self.line).at("read", file::TIMES)?;
+        if !self.line.ends_with('\n') {
+            return Ok(false);
+        }
+        let mut numbers = self.line.split_ascii_whitespace().map(|number| number.parse::<u64>().ok());
+        if let (Some(Some(ms)), Some(Some(bytes))) = (numbers.next(), numbers.next()) {
+            (self.ms, self.left) = (ms, bytes);
+        }
+        self.line.clear();
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_that_follows_gets_each_byte_once() {
+        let dir = std::env::temp_dir().join(format!("builder-console-{}", std::process::id()));
+        std::fs::DirBuilder::new().recursive(true).create(&dir).unwrap();
+        let mut writer = ConsoleWriter::open(&dir, dir.join("nobody")).unwrap();
+        let mut reader = ConsoleReader::open(&dir).unwrap().unwrap();
+        let mut seen = Vec::new();
+        for n in 0..100u64 {
+            writer.append(n, format!("line {n}\n").as_bytes()).unwrap();
+            while let Some(chunk) = reader.next_chunk().unwrap() {
+                assert_eq!(chunk.ms, n);
+                seen.extend_from_slice(chunk.bytes);
+            }
+        }
+        let expected: String = (0..100).map(|n| format!("line {n}\n")).collect();
+        assert_eq!(seen, expected.as_bytes());
+        assert_eq!(writer.length, expected.len() as u64);
+        disk::remove_tree(&dir).unwrap();
+    }
+}

@@ -1,0 +1,205 @@
+//! The system calls that change a spool, each with what it guarantees.
+//!
+//! Nothing else in builder renames, links, removes or syncs within a spool.
+#![allow(clippy::disallowed_methods)]
+
+use crate::error::{At, Result};
+use rustix::fs::{CWD, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+/// What a no-replace operation met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moved {
+    /// It was carried out.
+    Yes,
+    /// The source is gone: somebody else was first.
+    SourceGone,
+    /// The target is there already; nothing was changed.
+    TargetExists,
+}
+
+/// Opens a directory, for locking, syncing or as a base; never follows a last symlink.
+pub fn open_dir(path: &Path) -> rustix::io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    rustix::fs::open(path, flags, Mode::empty()).map(File::from)
+}
+
+/// Makes the entries of a directory durable. Says nothing about the content of the files in it.
+pub fn sync_dir(path: &Path) -> Result<()> {
+    open_dir(path).at("open", path)?.sync_all().at("sync", path)
+}
+
+/// Writes a file that must not exist yet. Its content is durable on return, its name is not.
+pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    let mut file = create_new(path, mode)?;
+    file.write_all(bytes).at("write", path)?;
+    file.sync_data().at("sync", path)
+}
+
+/// Creates a file that must not exist yet, readable and writable, and not durable.
+pub fn create_new(path: &Path, mode: u32) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true).mode(mode);
+    options.open(path).at("create", path)
+}
+
+/// Opens a file whose lock is what matters, and makes it when it is missing.
+pub fn open_lock_file(path: &Path) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o644);
+    options.open(path).at("open", path)
+}
+
+/// Makes a directory; one that exists is fine. Says whether it is new (and its parent needs a sync).
+pub fn make_dir(path: &Path) -> Result<bool> {
+    match std::fs::DirBuilder::new().mode(0o755).create(path) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(false),
+        Err(e) => Err(e).at("create", path),
+    }
+}
+
+/// Makes a directory below an existing one, durably.
+pub fn make_dir_synced(path: &Path) -> Result<()> {
+    if make_dir(path)?
+        && let Some(parent) = path.parent()
+    {
+        sync_dir(parent)?;
+    }
+    Ok(())
+}
+
+/// Renames without ever replacing anything: whoever is first wins. Not durable before the parents are synced.
+pub fn rename_new(from: &Path, to: &Path) -> Result<Moved> {
+    match rename_noreplace(from, to) {
+        Ok(()) => Ok(Moved::Yes),
+        Err(Errno::EXIST | Errno::NOTEMPTY) => Ok(Moved::TargetExists),
+        Err(Errno::NOENT) if from.symlink_metadata().is_err() => Ok(Moved::SourceGone),
+        Err(e) => Err(e).at("move a build to", to),
+    }
+}
+
+fn rename_noreplace(from: &Path, to: &Path) -> rustix::io::Result<()> {
+    #[cfg(target_os = "linux")]
+    match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS) => {}
+        other => return other,
+    }
+    // Without renameat2: a directory never replaces one that has content, and all of ours have.
+    // For a file, a link is the operation that never replaces.
+    if from.is_dir() {
+        rustix::fs::rename(from, to)
+    } else {
+        rustix::fs::link(from, to)?;
+        rustix::fs::unlink(from)
+    }
+}
+
+/// Renames over whatever is there. Atomic; not durable before the parent is synced.
+pub fn rename_over(from: &Path, to: &Path) -> Result<()> {
+    std::fs::rename(from, to).at("replace", to)
+}
+
+/// What [`link`] met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Linked {
+    /// The name is there now.
+    Yes,
+    /// The source is gone.
+    SourceGone,
+    /// The file system allows no further link to this file (EMLINK), or none at all.
+    Refused,
+}
+
+/// Gives a file a second name. Not durable before the parent is synced.
+pub fn link(from: &Path, to: &Path) -> Result<Linked> {
+    match rustix::fs::link(from, to) {
+        Ok(()) => Ok(Linked::Yes),
+        Err(Errno::MLINK | Errno::PERM | Errno::XDEV | Errno::OPNOTSUPP) => Ok(Linked::Refused),
+        Err(Errno::NOENT) if from.symlink_metadata().is_err() => Ok(Linked::SourceGone),
+        Err(e) => Err(e).at("link", to),
+    }
+}
+
+/// Removes a file; one that is gone is fine. Not durable.
+pub fn remove_file(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e).at("remove", path),
+        _ => Ok(()),
+    }
+}
+
+/// Removes a directory if it is empty; anything else is left alone without an error.
+pub fn remove_dir_if_empty(path: &Path) {
+    let _ = std::fs::remove_dir(path);
+}
+
+/// Removes a file or a directory with all below it, without following symlinks; what is gone is fine.
+pub fn remove_tree(path: &Path) -> Result<()> {
+    let result = match path.symlink_metadata() {
+        Ok(meta) if meta.is_dir() => std::fs::remove_dir_all(path),
+        Ok(_) => std::fs::remove_file(path),
+        Err(e) => Err(e),
+    };
+    match result {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e).at("remove", path),
+        _ => Ok(()),
+    }
+}
+
+/// Whether two handles or paths are the same file.
+pub fn same_file(a: &std::fs::Metadata, b: &std::fs::Metadata) -> bool {
+    (a.dev(), a.ino()) == (b.dev(), b.ino())
+}
+
+/// Makes everything on the spool's file system durable: one call instead of a sync for each of many files.
+pub fn sync_all_of(path: &Path) -> Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        let dir = open_dir(path).at("open", path)?;
+        rustix::fs::syncfs(&dir).at("sync the file system of", path)
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        walkdir::WalkDir::new(path).contents_first(true).into_iter().try_for_each(|entry| {
+            let path = entry.map_err(io::Error::from).at("read", path)?.into_path();
+            File::open(&path).at("open", &path)?.sync_all().at("sync", &path)
+        })
+    }
+}
+
+/// The names in a directory that are UTF-8; a missing directory has none.
+pub fn names(path: &Path) -> Result<Vec<String>> {
+    let entries = match std::fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(e).at("read", path),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        if let Ok(name) = entry.at("read", path)?.file_name().into_string() {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+/// The content of a file, or nothing when it does not exist; longer than `limit` bytes is an error.
+pub fn read_if_there(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+    use std::io::Read;
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e).at("read", path),
+    };
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes).at("read", path)?;
+    if bytes.len() as u64 > limit {
+        return Err(io::Error::from(io::ErrorKind::FileTooLarge)).at("read", path);
+    }
+    Ok(Some(bytes))
+}

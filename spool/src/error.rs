@@ -1,0 +1,139 @@
+//! One error for the whole project: what went wrong, what to do, and the exit code of sysexits(3).
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+/// The class of a failure; its number is the exit code of sysexits(3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The command was used wrongly (EX_USAGE).
+    Usage = 64,
+    /// Input was read but is not acceptable (EX_DATAERR).
+    Data = 65,
+    /// What was named does not exist or can't be read (EX_NOINPUT).
+    NoInput = 66,
+    /// A promise inside builder itself was broken (EX_SOFTWARE).
+    Internal = 70,
+    /// An output can't be created (EX_CANTCREAT).
+    CantCreate = 73,
+    /// Reading or writing failed (EX_IOERR).
+    Io = 74,
+    /// It may work later (EX_TEMPFAIL).
+    TryAgain = 75,
+    /// Not allowed (EX_NOPERM).
+    NoPermission = 77,
+    /// The configuration or the spool's set-up is wrong (EX_CONFIG).
+    Config = 78,
+}
+
+/// A failure that prints as one line: what is wrong, then after a semicolon what to do.
+#[derive(Debug)]
+pub struct Error {
+    kind: Kind,
+    message: String,
+    hint: Option<String>,
+    source: Option<io::Error>,
+}
+
+/// The result of everything here.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// A failure of `kind` that says `message`.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Error {
+        Error { kind, message: message.into(), hint: None, source: None }
+    }
+
+    /// Adds what the reader can do about it.
+    pub fn hint(mut self, hint: impl Into<String>) -> Error {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// What class of failure this is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The exit code of sysexits(3).
+    pub fn exit_code(&self) -> u8 {
+        self.kind as u8
+    }
+
+    /// The system's error number behind it, where there is one.
+    pub fn errno(&self) -> Option<i32> {
+        self.source.as_ref().and_then(io::Error::raw_os_error)
+    }
+
+    fn io(verb: &str, path: &Path, source: io::Error) -> Error {
+        let (kind, hint) = classify(&source);
+        Error {
+            kind,
+            message: format!("can't {verb} {}: {}", path.display(), plain(&source)),
+            hint: hint.map(str::to_owned),
+            source: Some(source),
+        }
+    }
+}
+
+fn classify(error: &io::Error) -> (Kind, Option<&'static str>) {
+    use io::ErrorKind as E;
+    match error.kind() {
+        E::NotFound => (Kind::NoInput, None),
+        E::PermissionDenied => {
+            (Kind::NoPermission, Some("run this as the owner of the spool, or give a spool of your own with --spool"))
+        }
+        E::ReadOnlyFilesystem => {
+            (Kind::CantCreate, Some("the file system is mounted read-only; remount it for writing"))
+        }
+        E::StorageFull | E::QuotaExceeded => {
+            (Kind::TryAgain, Some("nothing was changed; make room on that file system and try again"))
+        }
+        E::AlreadyExists => (Kind::CantCreate, None),
+        _ => (Kind::Io, None),
+    }
+}
+
+/// The system's own words, without Rust's "(os error N)".
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.find(" (os error") {
+        Some(end) => text[..end].to_owned(),
+        None => text,
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, "; {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_ref().map(|e| e as _)
+    }
+}
+
+/// Says of an I/O failure what was tried, and on which path.
+pub trait At<T> {
+    /// Turns the failure into an [`Error`] that reads "can't VERB PATH: reason".
+    fn at(self, verb: &str, path: impl AsRef<Path>) -> Result<T>;
+}
+
+impl<T> At<T> for io::Result<T> {
+    fn at(self, verb: &str, path: impl AsRef<Path>) -> Result<T> {
+        self.map_err(|e| Error::io(verb, path.as_ref(), e))
+    }
+}
+
+impl<T> At<T> for rustix::io::Result<T> {
+    fn at(self, verb: &str, path: impl AsRef<Path>) -> Result<T> {
+        self.map_err(|e| Error::io(verb, path.as_ref(), e.into()))
+    }
+}

@@ -1,0 +1,267 @@
+//! Where builds are: by exact id, by job, by a part of the id. Plain reading, without a lock.
+
+use crate::artifact_path::ArtifactPath;
+use crate::build_id::BuildId;
+use crate::console::ConsoleReader;
+use crate::digest::Sha256;
+use crate::disk;
+use crate::error::{Error, Kind, Result};
+use crate::layout::file;
+use crate::manifest::Manifest;
+use crate::name::JobName;
+use crate::place::{End, Place};
+use crate::record::{self, Attempts, BuildResult, Lease, Request};
+use crate::spool::Spool;
+use fs2::FileExt;
+use jiff::Timestamp;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+/// A build where it was found. It may have moved on since.
+#[derive(Clone, Debug)]
+pub struct Build<'s> {
+    spool: &'s Spool,
+    /// Which.
+    pub id: BuildId,
+    /// Where.
+    pub place: Place,
+}
+
+impl Spool {
+    /// Where a build is; nothing when there is none.
+    ///
+    /// Looks in the direction in which builds move, and once more: so a build that moves meanwhile is not missed.
+    pub fn place(&self, id: &BuildId) -> Result<Option<Place>> {
+        for _ in 0..2 {
+            if let Some(ticket) = self.queue(id.platform())?.into_iter().find(|ticket| ticket.id == *id) {
+                return Ok(Some(Place::Queued(ticket)));
+            }
+            if let Some(place) = self.place_past_queue(id) {
+                return Ok(Some(place));
+            }
+        }
+        Ok(None)
+    }
+
+    fn place_past_queue(&self, id: &BuildId) -> Option<Place> {
+        let layout = self.layout();
+        if layout.active(id).is_dir() {
+            return Some(Place::Active);
+        }
+        End::ALL.into_iter().find(|end| layout.finished(*end, id).is_dir()).map(Place::Ended)
+    }
+
+    /// The build with this id, wherever it is.
+    pub fn build(&self, id: &BuildId) -> Result<Option<Build<'_>>> {
+        // An ended build is found without reading a queue.
+        let place = match self.place_past_queue(id) {
+            Some(place) => Some(place),
+            None => self.place(id)?,
+        };
+        Ok(place.map(|place| Build { spool: self, id: id.clone(), place }))
+    }
+
+    /// All builds that wait or run.
+    pub fn open_builds(&self) -> Result<Vec<Build<'_>>> {
+        let mut builds = Vec::new();
+        for platform in self.platforms()? {
+            let queue = self.queue(&platform)?.into_iter();
+            builds.extend(queue.map(|ticket| Build {
+                spool: self,
+                id: ticket.id.clone(),
+                place: Place::Queued(ticket),
+            }));
+        }
+        builds.extend(self.active_builds()?);
+        Ok(builds)
+    }
+
+    /// All running builds, the oldest first.
+    pub fn active_builds(&self) -> Result<Vec<Build<'_>>> {
+        let mut names = disk::names(&self.layout().all_active())?;
+        names.sort();
+        let ids = names.iter().filter_map(|name| name.parse::<BuildId>().ok());
+        Ok(ids.map(|id| Build { spool: self, id, place: Place::Active }).collect())
+    }
+
+    /// Finished builds whose name passes a test, the newest first; `most` of them at the most.
+    pub fn ended_builds(&self, most: usize, wanted: impl Fn(&str) -> bool) -> Result<Vec<Build<'_>>> {
+        let mut months: Vec<(String, End)> = Vec::new();
+        for end in End::ALL {
+            months.extend(disk::names(&self.layout().ended(end))?.into_iter().map(|month| (month, end)));
+        }
+        months.sort_by(|a, b| b.cmp(a));
+        let mut found: Vec<(BuildId, End)> = Vec::new();
+        let mut last_month = String::new();
+        for (month, end) in months {
+            // Both directories of a month are read before it is known which builds are its newest.
+            if found.len() >= most && month != last_month {
+                break;
+            }
+            let names = disk::names(&self.layout().ended(end).join(&month))?;
+            let ids = names.iter().filter(|name| wanted(name)).filter_map(|name| name.parse::<BuildId>().ok());
+            found.extend(ids.filter(|id| id.month() == month).map(|id| (id, end)));
+            last_month = month;
+        }
+        found.sort_by(|a, b| b.0.cmp(&a.0));
+        found.truncate(most);
+        Ok(found.into_iter().map(|(id, end)| Build { spool: self, id, place: Place::Ended(end) }).collect())
+    }
+
+    /// The newest build of a job: running before queued before finished ones.
+    pub fn newest_of(&self, job: &JobName) -> Result<Option<Build<'_>>> {
+        let of_job = |build: &Build<'_>| build.id.job() == job;
+        let open: Vec<_> = self.open_builds()?.into_iter().filter(of_job).collect();
+        let active = open.iter().rev().find(|build| build.place == Place::Active);
+        if let Some(build) = active.or(open.first()) {
+            return Ok(Some(build.clone()));
+        }
+        let part = format!("-{job}@");
+        Ok(self.ended_builds(1, |name| name.get(20..).is_some_and(|rest| rest.starts_with(&part)))?.into_iter().next())
+    }
+
+    /// The build that a person means: an id, a job's newest, or a part of an id that only one build has.
+    pub fn resolve(&self, text: &str) -> Result<Build<'_>> {
+        if let Ok(id) = text.parse::<BuildId>()
+            && let Some(build) = self.build(&id)?
+        {
+            return Ok(build);
+        }
+        if let Ok(job) = text.parse::<JobName>()
+            && let Some(build) = self.newest_of(&job)?
+        {
+            return Ok(build);
+        }
+        let shown: String = text.chars().take(100).flat_map(char::escape_default).collect();
+        let mut found: Vec<_> = match text {
+            "" => Vec::new(),
+            _ => self.open_builds()?.into_iter().filter(|build| build.id.as_str().contains(text)).collect(),
+        };
+        if !text.is_empty() {
+            found.extend(self.ended_builds(3, |name| name.contains(text))?);
+        }
+        found.sort_by(|a, b| a.id.cmp(&b.id));
+        found.dedup_by(|a, b| a.id == b.id);
+        match found.len() {
+            0 => Err(Error::new(Kind::NoInput, format!("there is no build or job `{shown}`"))
+                .hint("`builder ls` shows what there is")),
+            1 => Ok(found.remove(0)),
+            _ => Err(Error::new(
+                Kind::Usage,
+                format!("`{shown}` fits more than one build, such as {} and {}", found[0].id, found[1].id),
+            )
+            .hint("give more of the id")),
+        }
+    }
+}
+
+impl Build<'_> {
+    /// Its directory, as far as known; it may have moved.
+    pub fn dir(&self) -> PathBuf {
+        let layout = self.spool.layout();
+        match &self.place {
+            Place::Queued(ticket) => layout.queued(ticket),
+            Place::Active => layout.active(&self.id),
+            Place::Ended(end) => layout.finished(*end, &self.id),
+        }
+    }
+
+    /// The same build where it is now.
+    pub fn again(&self) -> Result<Self> {
+        self.spool
+            .place(&self.id)?
+            .map(|place| Build { place, ..self.clone() })
+            .ok_or_else(|| Error::new(Kind::NoInput, format!("{} was removed", self.id)))
+    }
+
+    /// What was asked for.
+    pub fn request(&self) -> Result<Option<Request>> {
+        record::read(&self.dir().join(file::BUILD))
+    }
+
+    /// How it ended; nothing before that.
+    pub fn result(&self) -> Result<Option<BuildResult>> {
+        match self.place {
+            Place::Ended(_) => record::read(&self.dir().join(file::RESULT)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Who runs it.
+    pub fn lease(&self) -> Result<Option<Lease>> {
+        record::read(&self.dir().join(file::LEASE))
+    }
+
+    /// The holds that were lost.
+    pub fn attempts(&self) -> Result<Attempts> {
+        Ok(record::read(&self.dir().join(file::ATTEMPTS))?.unwrap_or_default())
+    }
+
+    /// The artifacts; empty when there are none.
+    pub fn manifest(&self) -> Result<Manifest> {
+        match disk::read_if_there(&self.dir().join(file::MANIFEST), 1 << 30)? {
+            Some(bytes) => Manifest::parse(&bytes),
+            None => Ok(Manifest::default()),
+        }
+    }
+
+    /// Where an artifact can be read.
+    pub fn artifact(&self, path: &ArtifactPath) -> PathBuf {
+        self.dir().join(file::ARTIFACTS).join(path.as_str())
+    }
+
+    /// Its console from the first byte on; nothing before it printed anything.
+    pub fn console(&self) -> Result<Option<ConsoleReader>> {
+        ConsoleReader::open(&self.dir())
+    }
+
+    /// Whether a server process holds this active build now.
+    pub fn is_served(&self) -> bool {
+        disk::open_dir(&self.dir()).is_ok_and(|dir| FileExt::try_lock_shared(&dir).is_err())
+    }
+
+    /// When its worker was last heard; nothing when nobody ever was.
+    pub fn last_heard(&self) -> Option<Timestamp> {
+        let newest = [file::LEASE, file::CONSOLE]
+            .iter()
+            .filter_map(|name| self.dir().join(name).metadata().ok()?.modified().ok())
+            .max()
+            .or_else(|| self.dir().metadata().ok()?.modified().ok());
+        let since_epoch = newest?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        Timestamp::from_millisecond(i64::try_from(since_epoch.as_millis()).ok()?).ok()
+    }
+
+    /// Finished builds with the same output, this one left out, the newest first.
+    pub fn same_output(&self, output: &Sha256) -> Result<Vec<(Self, BuildResult)>> {
+        let part = format!("-{}@", self.id.job());
+        let mut same = Vec::new();
+        for build in self.spool.ended_builds(usize::MAX, |name| name.contains(&part))? {
+            if build.id == self.id {
+                continue;
+            }
+            // A damaged record of another build must not hide the good ones.
+            if let Ok(Some(result)) = build.result()
+                && result.output.as_ref() == Some(output)
+            {
+                same.push((Build { spool: self.spool, id: build.id, place: build.place }, result));
+            }
+        }
+        Ok(same)
+    }
+
+    /// Finished builds of the same job with the same input and another output, the newest first.
+    pub fn irreproducible_with(&self, result: &BuildResult) -> Result<Vec<(Self, BuildResult)>> {
+        let (Some(input), Some(output)) = (&result.input, &result.output) else { return Ok(Vec::new()) };
+        let part = format!("-{}@{}-", self.id.job(), self.id.platform());
+        let mut others = Vec::new();
+        for build in self.spool.ended_builds(usize::MAX, |name| name.contains(&part))? {
+            if let Ok(Some(other)) = build.result()
+                && other.input.as_ref() == Some(input)
+                && other.output.is_some_and(|o| o != *output)
+            {
+                others.push((Build { spool: self.spool, id: build.id, place: build.place }, other));
+            }
+        }
+        Ok(others)
+    }
+}

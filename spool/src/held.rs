@@ -1,0 +1,359 @@
+//! An active build under its lock: only who holds it writes into it or moves it on.
+
+use crate::artifact_path::ArtifactPath;
+use crate::build_id::BuildId;
+use crate::console::ConsoleWriter;
+use crate::digest::Sha256;
+use crate::disk::{self, Moved};
+use crate::error::{At, Error, Kind, Result};
+use crate::layout::file;
+use crate::manifest::Manifest;
+use crate::place::{End, Priority, Ticket};
+use crate::record::{self, Attempt, Attempts, BuildResult, Lease, Outcome, Request};
+use crate::spool::Spool;
+use crate::{tmp, wake};
+use fs2::FileExt;
+use jiff::Timestamp;
+use std::fs::File;
+use std::path::PathBuf;
+
+/// More new artifacts than this are made durable by one syncfs(2) instead of an fsync(2) each.
+const FEW: usize = 8;
+
+/// An active build whose directory is locked by this process.
+///
+/// The lock follows the directory through renames, and goes with the process however it dies.
+#[derive(Debug)]
+pub struct HeldBuild<'s> {
+    spool: &'s Spool,
+    id: BuildId,
+    dir: File,
+}
+
+/// An artifact that the worker announced.
+#[derive(Clone, Debug)]
+pub struct Offered {
+    /// Where it lay in the output directory.
+    pub path: ArtifactPath,
+    /// Its content.
+    pub sha256: Sha256,
+    /// Its size in bytes, as announced.
+    pub size: u64,
+}
+
+/// What became of an attempt to publish artifacts.
+#[derive(Debug)]
+pub enum Published {
+    /// All are in the store and in the build.
+    All(Manifest),
+    /// These contents are neither in the store nor uploaded.
+    Missing(Vec<Sha256>),
+}
+
+impl Spool {
+    /// Locks an active build that nobody serves. Nothing when it is not active or somebody serves it.
+    pub fn hold(&self, id: &BuildId) -> Result<Option<HeldBuild<'_>>> {
+        let path = self.layout().active(id);
+        let dir = match disk::open_dir(&path) {
+            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(None),
+            other => other.at("open", &path)?,
+        };
+        if FileExt::try_lock_exclusive(&dir).is_err() {
+            return Ok(None);
+        }
+        let ours = dir.metadata().at("look at", &path)?;
+        let there = path.symlink_metadata();
+        let same = there.is_ok_and(|there| disk::same_file(&ours, &there));
+        Ok(same.then(|| HeldBuild::new(self, id.clone(), dir)))
+    }
+}
+
+impl<'s> HeldBuild<'s> {
+    pub(crate) fn new(spool: &'s Spool, id: BuildId, dir: File) -> HeldBuild<'s> {
+        HeldBuild { spool, id, dir }
+    }
+
+    /// Which build this is.
+    pub fn id(&self) -> &BuildId {
+        &self.id
+    }
+
+    fn path(&self) -> PathBuf {
+        self.spool.layout().active(&self.id)
+    }
+
+    /// What was asked for.
+    pub fn request(&self) -> Result<Request> {
+        record::read(&self.path().join(file::BUILD))?
+            .ok_or_else(|| Error::new(Kind::Data, format!("{} has no {}", self.id, file::BUILD)))
+    }
+
+    /// The script's bytes.
+    pub fn script(&self) -> Result<Vec<u8>> {
+        let path = self.path().join(file::SCRIPT);
+        disk::read_if_there(&path, u32::MAX.into())?
+            .ok_or_else(|| Error::new(Kind::Data, format!("{} has no {}", self.id, file::SCRIPT)))
+    }
+
+    /// Who has, or had, this build. Nothing when it was claimed and its claimer died at once.
+    pub fn lease(&self) -> Result<Option<Lease>> {
+        record::read(&self.path().join(file::LEASE))
+    }
+
+    /// How often it was lost before.
+    pub fn attempts(&self) -> Result<Attempts> {
+        Ok(record::read(&self.path().join(file::ATTEMPTS))?.unwrap_or_default())
+    }
+
+    pub(crate) fn write_lease(&self, lease: &Lease) -> Result<()> {
+        use std::io::Write;
+        let path = self.path().join(file::LEASE);
+        disk::remove_file(&path)?;
+        disk::create_new(&path, 0o644)?.write_all(&record::to_bytes(lease)?).at("write", &path)
+    }
+
+    /// Notes that the worker was heard just now.
+    pub fn touch(&self) -> Result<()> {
+        let path = self.path().join(file::LEASE);
+        let times = rustix::fs::Timestamps {
+            last_access: rustix::fs::Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT },
+            last_modification: rustix::fs::Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW },
+        };
+        rustix::fs::utimensat(rustix::fs::CWD, &path, &times, rustix::fs::AtFlags::empty()).at("touch", &path)
+    }
+
+    /// Opens the console for appending.
+    pub fn console(&self) -> Result<ConsoleWriter> {
+        ConsoleWriter::open(&self.path(), self.spool.layout().wake_build(&self.id))
+    }
+
+    /// Makes the upload area, empty or as an earlier session of the same lease left it.
+    pub fn make_upload_area(&self) -> Result<()> {
+        disk::make_dir(&self.path().join(file::UPLOAD)).map(drop)
+    }
+
+    /// Whether content is at hand: in the store, or uploaded for this build.
+    pub fn has(&self, digest: &Sha256) -> bool {
+        self.spool.store().size_of(digest).is_some() || self.uploaded(digest).is_file()
+    }
+
+    fn uploaded(&self, digest: &Sha256) -> PathBuf {
+        self.path().join(file::UPLOAD).join(digest.to_string())
+    }
+
+    /// Records an input, `environment` or `packages`, when the store has its content. False when it has not.
+    pub fn link_input(&self, name: &str, digest: &Sha256) -> Result<bool> {
+        let path = self.path().join(name);
+        disk::remove_file(&path)?;
+        self.spool.store().link_to(digest, &path)
+    }
+
+    /// Records an input by its content.
+    pub fn keep_input(&self, name: &str, bytes: &[u8]) -> Result<Sha256> {
+        let path = self.path().join(name);
+        disk::remove_file(&path)?;
+        self.spool.store().keep(bytes, &path)
+    }
+
+    /// Brings announced artifacts into the store and under `artifacts/`, all of them or none.
+    pub fn publish(&self, offered: &[Offered]) -> Result<Published> {
+        let missing: Vec<Sha256> = offered.iter().map(|o| o.sha256).filter(|sha| !self.has(sha)).collect();
+        if !missing.is_empty() {
+            return Ok(Published::Missing(missing));
+        }
+        let artifacts = self.path().join(file::ARTIFACTS);
+        disk::remove_tree(&artifacts)?;
+        if !offered.is_empty() {
+            disk::make_dir(&artifacts)?;
+        }
+        let batch = offered.len() > FEW;
+        if batch {
+            disk::sync_all_of(self.spool.layout().root())?;
+        }
+        for one in offered {
+            if !self.publish_one(one, batch)? {
+                return Ok(Published::Missing(vec![one.sha256]));
+            }
+        }
+        Manifest::new(offered.iter().map(|o| (o.path.clone(), o.sha256))).map(Published::All)
+    }
+
+    fn publish_one(&self, one: &Offered, already_synced: bool) -> Result<bool> {
+        let uploaded = self.uploaded(&one.sha256);
+        let store = self.spool.store();
+        if uploaded.is_file() {
+            if !already_synced {
+                File::open(&uploaded).at("open", &uploaded)?.sync_all().at("sync", &uploaded)?;
+            }
+            store.adopt(&uploaded, &one.sha256, !already_synced)?;
+        }
+        let target = self.path().join(file::ARTIFACTS).join(one.path.as_str());
+        self.make_parents(&one.path)?;
+        if !store.link_to(&one.sha256, &target)? {
+            return Ok(false);
+        }
+        let size = target.symlink_metadata().at("look at", &target)?.len();
+        if size != one.size {
+            return Err(Error::new(
+                Kind::Data,
+                format!("{} was announced with {} bytes and has {size}", one.path, one.size),
+            ));
+        }
+        Ok(true)
+    }
+
+    fn make_parents(&self, path: &ArtifactPath) -> Result<()> {
+        let mut dir = self.path().join(file::ARTIFACTS);
+        let mut parts: Vec<&str> = path.as_str().split('/').collect();
+        parts.pop();
+        for part in parts {
+            dir.push(part);
+            disk::make_dir(&dir)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the build for good: durable on return, in `done/` when it exited 0, else in `failed/`.
+    pub fn finish(self, mut result: BuildResult, manifest: &Manifest) -> Result<End> {
+        let dir = self.path();
+        let layout = self.spool.layout();
+        let end = if result.outcome.succeeded() { End::Done } else { End::Failed };
+        result.input = self.input_digest()?;
+        if !manifest.is_empty() {
+            let target = dir.join(file::MANIFEST);
+            disk::remove_file(&target)?;
+            result.output = Some(self.spool.store().keep(&manifest.to_bytes(), &target)?);
+        }
+        for name in [file::CONSOLE, file::TIMES] {
+            let path = dir.join(name);
+            if let Ok(open) = File::open(&path) {
+                open.sync_data().at("sync", &path)?;
+            }
+        }
+        self.sync_artifacts(manifest.len())?;
+        disk::remove_file(&dir.join(file::RESULT))?;
+        disk::write_new(&dir.join(file::RESULT), &record::to_bytes(&result)?, 0o644)?;
+        disk::remove_file(&dir.join(file::LEASE))?;
+        disk::remove_tree(&dir.join(file::UPLOAD))?;
+        self.dir.sync_all().at("sync", &dir)?;
+        disk::make_dir_synced(&layout.month(end, &self.id))?;
+        if disk::rename_new(&dir, &layout.finished(end, &self.id))? != Moved::Yes {
+            return Err(Error::new(Kind::Internal, format!("{} is finished already", self.id)));
+        }
+        disk::sync_dir(&layout.month(end, &self.id))?;
+        // UFS keeps the two directories of a rename apart: the old name must go durably, too.
+        #[cfg(target_os = "freebsd")]
+        disk::sync_dir(&layout.all_active())?;
+        disk::remove_file(&layout.cancel(&self.id))?;
+        wake::ring(&layout.wake_build(&self.id));
+        Ok(end)
+    }
+
+    fn sync_artifacts(&self, count: usize) -> Result<()> {
+        let root = self.path().join(file::ARTIFACTS);
+        match count {
+            0 => Ok(()),
+            1..=FEW => walkdir::WalkDir::new(&root)
+                .contents_first(true)
+                .into_iter()
+                .filter_map(|entry| entry.ok())
+                .filter(|entry| entry.file_type().is_dir())
+                .try_for_each(|entry| disk::sync_dir(entry.path())),
+            _ => disk::sync_all_of(self.spool.layout().root()),
+        }
+    }
+
+    /// The digest over what went in; nothing when the worker never said what environment it used.
+    fn input_digest(&self) -> Result<Option<Sha256>> {
+        let mut text = format!("platform {}\n", self.id.platform());
+        for name in [file::SCRIPT, file::ENVIRONMENT, file::PACKAGES] {
+            let path = self.path().join(name);
+            let Ok(open) = File::open(&path) else {
+                if name == file::ENVIRONMENT {
+                    return Ok(None);
+                }
+                continue;
+            };
+            let (digest, _) = Sha256::of_reader(open).at("read", &path)?;
+            text += &format!("{name} {digest}\n");
+        }
+        Ok(Some(Sha256::of(text.as_bytes())))
+    }
+
+    /// Puts a build that lost its worker back into its queue, or ends it as lost when it was tried often
+    /// enough, or as cancelled when somebody asked for that. Durable on return.
+    pub fn give_up(self, reason: &str, now: Timestamp) -> Result<Option<End>> {
+        let attempts = self.note_attempt(reason, now)?;
+        if self.spool.layout().cancel(&self.id).exists() {
+            return self.end_unrun(Outcome::Cancelled, now).map(Some);
+        }
+        if attempts.list.len() as u32 >= self.request()?.attempts {
+            return self.end_unrun(Outcome::Lost, now).map(Some);
+        }
+        self.requeue(attempts.list.len())?;
+        Ok(None)
+    }
+
+    /// Ends a build without a word from its worker; what it printed so far stays.
+    pub fn end_unrun(self, outcome: Outcome, now: Timestamp) -> Result<End> {
+        let mut result = BuildResult::unrun(outcome, now);
+        if let Some(lease) = self.lease()? {
+            result.worker = Some(lease.worker);
+            result.started = Some(lease.since);
+            result.duration_ms = now.duration_since(lease.since).as_millis().max(0) as u64;
+        }
+        disk::remove_tree(&self.path().join(file::ARTIFACTS))?;
+        self.finish(result, &Manifest::default())
+    }
+
+    /// A lease is noted once, however often a crash interrupts what follows.
+    fn note_attempt(&self, reason: &str, now: Timestamp) -> Result<Attempts> {
+        let mut attempts = self.attempts()?;
+        let Some(lease) = self.lease()? else { return Ok(attempts) };
+        if attempts.list.last().is_none_or(|last| last.lease.token != lease.token) {
+            attempts.list.push(Attempt { lease, lost: now, reason: reason.to_owned() });
+            tmp::replace_file(self.spool.layout(), &self.path().join(file::ATTEMPTS), &record::to_bytes(&attempts)?)?;
+        }
+        Ok(attempts)
+    }
+
+    fn requeue(self, attempt: usize) -> Result<()> {
+        let dir = self.path();
+        for name in [file::CONSOLE, file::TIMES] {
+            let aside = dir.join(format!("{name}.{attempt}"));
+            if dir.join(name).exists() && !aside.exists() {
+                disk::rename_new(&dir.join(name), &aside)?;
+            }
+        }
+        for name in [
+            file::RESULT,
+            file::MANIFEST,
+            file::ARTIFACTS,
+            file::UPLOAD,
+            file::ENVIRONMENT,
+            file::PACKAGES,
+            file::LEASE,
+        ] {
+            disk::remove_tree(&dir.join(name))?;
+        }
+        self.dir.sync_all().at("sync", &dir)?;
+        let ticket = Ticket { priority: Priority::FRONT, id: self.id.clone() };
+        let queue = self.spool.layout().queue(self.id.platform());
+        disk::make_dir_synced(&queue)?;
+        if disk::rename_new(&dir, &self.spool.layout().queued(&ticket))? != Moved::Yes {
+            return Err(Error::new(Kind::Internal, format!("{} is queued already", self.id)));
+        }
+        disk::sync_dir(&queue)?;
+        let (spool, id) = (self.spool, self.id.clone());
+        drop(self);
+        wake::ring(&spool.layout().wake_queue(id.platform()));
+        wake::ring(&spool.layout().wake_build(&id));
+        Ok(())
+    }
+
+    /// Removes the build as if it had never been queued. Durable on return.
+    pub fn remove(self) -> Result<()> {
+        tmp::discard(self.spool.layout(), &self.path(), &self.spool.layout().all_active())?;
+        disk::remove_file(&self.spool.layout().cancel(&self.id))
+    }
+}

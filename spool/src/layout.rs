@@ -1,0 +1,203 @@
+//! Every path of a spool is made here and nowhere else; `spool-layout.md` says what lies there.
+
+use crate::build_id::BuildId;
+use crate::digest::Sha256;
+use crate::name::{JobName, Platform, WorkerName};
+use crate::place::{End, Ticket};
+use std::path::{Path, PathBuf};
+
+/// The directories that every spool has from the beginning, relative to its root.
+pub const DIRECTORIES: [&str; 16] = [
+    "new",
+    "active",
+    "done",
+    "failed",
+    "jobs",
+    "timers",
+    "platforms",
+    "workers",
+    "store",
+    "store/sha256",
+    "wake",
+    "wake/queue",
+    "wake/build",
+    "wake/daemon",
+    "cancel",
+    "tmp",
+];
+
+/// The files within a build's directory.
+pub mod file {
+    /// What was asked for.
+    pub const BUILD: &str = "build.toml";
+    /// What is executed.
+    pub const SCRIPT: &str = "script";
+    /// The bytes as printed.
+    pub const CONSOLE: &str = "console.log";
+    /// When they were printed.
+    pub const TIMES: &str = "console.times";
+    /// Who runs it.
+    pub const LEASE: &str = "lease.toml";
+    /// Earlier attempts that were lost.
+    pub const ATTEMPTS: &str = "attempts.toml";
+    /// What came of it.
+    pub const RESULT: &str = "result.toml";
+    /// The artifacts in the format of sha256sum(1).
+    pub const MANIFEST: &str = "manifest";
+    /// The artifacts by their paths.
+    pub const ARTIFACTS: &str = "artifacts";
+    /// Content on its way from the worker.
+    pub const UPLOAD: &str = "upload";
+    /// The variables that the script saw.
+    pub const ENVIRONMENT: &str = "environment";
+    /// The packages that the worker's system had.
+    pub const PACKAGES: &str = "packages";
+}
+
+/// The root of a spool, as a maker of paths.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    /// The layout below `root`.
+    pub fn new(root: impl Into<PathBuf>) -> Layout {
+        Layout { root: root.into() }
+    }
+
+    /// The spool's directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A directory of [`DIRECTORIES`].
+    pub fn directory(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// The file whose lock is the daemon's.
+    pub fn daemon_lock(&self) -> PathBuf {
+        self.root.join("lock")
+    }
+
+    /// The file that says which version of the layout this is.
+    pub fn format(&self) -> PathBuf {
+        self.root.join("format")
+    }
+
+    /// The queue of a platform.
+    pub fn queue(&self, platform: &Platform) -> PathBuf {
+        self.root.join("new").join(platform.as_str())
+    }
+
+    /// A queued build.
+    pub fn queued(&self, ticket: &Ticket) -> PathBuf {
+        self.queue(ticket.id.platform()).join(ticket.to_string())
+    }
+
+    /// All running builds.
+    pub fn all_active(&self) -> PathBuf {
+        self.root.join("active")
+    }
+
+    /// A running build.
+    pub fn active(&self, id: &BuildId) -> PathBuf {
+        self.all_active().join(id.as_str())
+    }
+
+    /// `done` or `failed`.
+    pub fn ended(&self, end: End) -> PathBuf {
+        self.root.join(end.directory())
+    }
+
+    /// The month that holds a finished build.
+    pub fn month(&self, end: End, id: &BuildId) -> PathBuf {
+        self.ended(end).join(id.month())
+    }
+
+    /// A finished build.
+    pub fn finished(&self, end: End, id: &BuildId) -> PathBuf {
+        self.month(end, id).join(id.as_str())
+    }
+
+    /// The request to cancel a running build.
+    pub fn cancel(&self, id: &BuildId) -> PathBuf {
+        self.root.join("cancel").join(id.as_str())
+    }
+
+    /// All jobs.
+    pub fn jobs(&self) -> PathBuf {
+        self.root.join("jobs")
+    }
+
+    /// One job's file.
+    pub fn job(&self, name: &JobName) -> PathBuf {
+        self.jobs().join(format!("{name}.toml"))
+    }
+
+    /// The lock of everybody who changes a job or its timer.
+    pub fn jobs_lock(&self) -> PathBuf {
+        self.jobs().join(".lock")
+    }
+
+    /// The last due moment of a job that was fired.
+    pub fn timer(&self, name: &JobName) -> PathBuf {
+        self.root.join("timers").join(name.as_str())
+    }
+
+    /// All workers.
+    pub fn workers(&self) -> PathBuf {
+        self.root.join("workers")
+    }
+
+    /// What the sysadmin says of a worker.
+    pub fn worker(&self, name: &WorkerName) -> PathBuf {
+        self.workers().join(format!("{name}.toml"))
+    }
+
+    /// What a worker last said of itself; its lock is the worker's session.
+    pub fn worker_seen(&self, name: &WorkerName) -> PathBuf {
+        self.workers().join(format!("{name}.seen"))
+    }
+
+    /// The lock of everybody who adds or removes a worker.
+    pub fn workers_lock(&self) -> PathBuf {
+        self.workers().join(".lock")
+    }
+
+    /// The keys that sshd(8) accepts for the spool's owner, whose home is the spool.
+    pub fn authorized_keys(&self) -> PathBuf {
+        self.root.join(".ssh").join("authorized_keys")
+    }
+
+    /// A shard of the store: all objects whose digest starts with the same byte.
+    pub fn shard(&self, shard: &str) -> PathBuf {
+        self.root.join("store/sha256").join(shard)
+    }
+
+    /// An object of the store.
+    pub fn object(&self, digest: &Sha256) -> PathBuf {
+        self.shard(&digest.shard()).join(&digest.to_string()[2..])
+    }
+
+    /// Where things are made before they are published.
+    pub fn tmp(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+
+    /// The sockets of those who wait for a build in this queue.
+    pub fn wake_queue(&self, platform: &Platform) -> PathBuf {
+        self.root.join("wake/queue").join(platform.as_str())
+    }
+
+    /// The sockets of those who follow this build.
+    pub fn wake_build(&self, id: &BuildId) -> PathBuf {
+        self.root.join("wake/build").join(id.as_str())
+    }
+
+    /// The sockets of the daemon.
+    pub fn wake_daemon(&self) -> PathBuf {
+        self.root.join("wake/daemon")
+    }
+}

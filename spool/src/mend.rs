@@ -1,0 +1,97 @@
+//! What builderd mends: builds whose worker stayed away, and what a crash left behind.
+
+use crate::build_id::BuildId;
+use crate::disk;
+use crate::error::Result;
+use crate::layout::file;
+use crate::place::End;
+use crate::spool::Spool;
+use crate::tmp;
+use jiff::{SignedDuration, Timestamp};
+
+/// What became of a build whose worker vanished.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mended {
+    /// It is in its queue again.
+    Requeued(BuildId),
+    /// It is over: lost once too often, or cancelled.
+    Ended(BuildId, End),
+}
+
+/// Whether a build that nobody serves is to be taken from its worker.
+pub fn lapsed(last_heard: Timestamp, grace: SignedDuration, now: Timestamp) -> bool {
+    now.duration_since(last_heard) > grace
+}
+
+impl Spool {
+    /// Takes builds from workers that stayed away longer than the grace time.
+    ///
+    /// A build that fails to be mended is left for the next time and comes as its error, after the others.
+    pub fn mend_leases(&self, grace: SignedDuration, now: Timestamp) -> Result<Vec<Result<Mended>>> {
+        let mut mended = Vec::new();
+        for build in self.active_builds()? {
+            if build.is_served() {
+                continue;
+            }
+            let over = build.last_heard().is_none_or(|heard| lapsed(heard, grace, now));
+            if over || self.cancel_requested(&build.id) {
+                mended.extend(self.mend(&build.id, now).transpose());
+            }
+        }
+        Ok(mended)
+    }
+
+    fn mend(&self, id: &BuildId, now: Timestamp) -> Result<Option<Mended>> {
+        let Some(held) = self.hold(id)? else { return Ok(None) };
+        Ok(Some(match held.give_up("its worker stayed away longer than the grace time", now)? {
+            Some(end) => Mended::Ended(id.clone(), end),
+            None => Mended::Requeued(id.clone()),
+        }))
+    }
+
+    /// Removes what no living process is making, and requests and sockets whose build is over. Returns how
+    /// many entries went.
+    pub fn sweep(&self) -> Result<usize> {
+        let mut removed = tmp::sweep(self.layout())?;
+        for dir in ["cancel", "wake/build"] {
+            for name in disk::names(&self.layout().directory(dir))? {
+                let Ok(id) = name.parse::<BuildId>() else { continue };
+                let open = self.layout().active(&id).is_dir();
+                if !open && self.place(&id)?.is_none_or(|place| matches!(place, crate::place::Place::Ended(_))) {
+                    disk::remove_tree(&self.layout().directory(dir).join(name))?;
+                    removed += 1;
+                }
+            }
+        }
+        Ok(removed)
+    }
+
+    /// The upload area of the build that a worker holds now, as an open directory with the build's id.
+    /// Nothing when it holds none.
+    pub fn upload_area(&self, worker: &crate::name::WorkerName) -> Result<Option<(BuildId, std::fs::File)>> {
+        for build in self.active_builds()? {
+            let ours = matches!(build.lease(), Ok(Some(lease)) if lease.worker == *worker);
+            if ours
+                && build.is_served()
+                && let Ok(dir) = disk::open_dir(&build.dir().join(file::UPLOAD))
+            {
+                return Ok(Some((build.id, dir)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_lapses_after_the_grace_time_and_not_before() {
+        let at = |s: i64| Timestamp::from_second(s).unwrap();
+        let grace = SignedDuration::from_secs(60);
+        assert!(!lapsed(at(0), grace, at(60)));
+        assert!(lapsed(at(0), grace, at(61)));
+        assert!(!lapsed(at(100), grace, at(0)), "a clock that went back takes nothing away");
+    }
+}

@@ -1,0 +1,236 @@
+//! The small TOML files of a build. None repeats what the build's place or name says.
+
+use crate::artifact_path::ArtifactPath;
+use crate::digest::Sha256;
+use crate::disk;
+use crate::error::{Error, Kind, Result};
+use crate::name::WorkerName;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// No record is longer than this, in bytes.
+const LONGEST: u64 = 16 << 20;
+
+/// `build.toml`: what was asked for. Written once, before the build is queued.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Request {
+    /// When it was queued.
+    pub queued: Timestamp,
+    /// What made it: `add`, `run` or `timer`.
+    pub origin: Origin,
+    /// Seconds that the script may run.
+    pub timeout_seconds: u64,
+    /// How often it is tried when workers vanish.
+    pub attempts: u32,
+    /// The template that the script came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
+    /// The values that were filled in.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub values: BTreeMap<String, String>,
+}
+
+/// Who asked for a build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// A timer that was due.
+    Timer,
+    /// Somebody, by `builder run`.
+    Run,
+}
+
+/// `lease.toml`: a worker's hold on an active build. Its modification time is when the worker was last heard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// Who runs it.
+    pub worker: WorkerName,
+    /// Since when.
+    pub since: Timestamp,
+    /// 32 random hexadecimal digits that name this hold and no other.
+    pub token: String,
+}
+
+/// `attempts.toml`: the holds that were lost before.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Attempts {
+    /// The oldest first.
+    #[serde(default, rename = "attempt")]
+    pub list: Vec<Attempt>,
+}
+
+/// A lost hold.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Attempt {
+    /// The lease that was lost.
+    #[serde(flatten)]
+    pub lease: Lease,
+    /// When it was taken away.
+    pub lost: Timestamp,
+    /// Why.
+    pub reason: String,
+}
+
+/// How a build ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The script's own exit code.
+    Exited {
+        /// 0 to 255.
+        code: u8,
+    },
+    /// A signal ended the script.
+    Signalled {
+        /// Its number.
+        signal: i32,
+    },
+    /// It ran longer than it may, and was killed.
+    TimedOut,
+    /// Somebody cancelled it.
+    Cancelled,
+    /// Its worker vanished, as often as it was tried.
+    Lost,
+    /// It could not be carried out.
+    Aborted {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Outcome {
+    /// Whether it belongs in `done/`.
+    pub fn succeeded(&self) -> bool {
+        *self == Outcome::Exited { code: 0 }
+    }
+
+    /// The exit code of a program that waits for this build and stands for it: the script's own,
+    /// 128 + N for signal N as sh(1) has it, 124 for a time-out as timeout(1) has it.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Outcome::Exited { code } => *code,
+            Outcome::Signalled { signal } => (128 + signal).clamp(129, 255) as u8,
+            Outcome::TimedOut => 124,
+            Outcome::Cancelled => 130,
+            Outcome::Lost => Kind::TryAgain as u8,
+            Outcome::Aborted { .. } => Kind::Internal as u8,
+        }
+    }
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Outcome::Exited { code } => write!(f, "exited {code}"),
+            Outcome::Signalled { signal } => write!(f, "signalled {signal}"),
+            Outcome::TimedOut => f.write_str("timed out"),
+            Outcome::Cancelled => f.write_str("cancelled"),
+            Outcome::Lost => f.write_str("lost: its worker vanished"),
+            Outcome::Aborted { reason } => write!(f, "aborted: {reason}"),
+        }
+    }
+}
+
+/// `result.toml`: what came of a build. Written once, before the build leaves `active/`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BuildResult {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// When it ended.
+    pub finished: Timestamp,
+    /// When the script was started; missing when it never was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<Timestamp>,
+    /// How long the script ran, in milliseconds of the worker's monotonic clock.
+    #[serde(default)]
+    pub duration_ms: u64,
+    /// Who ran it; missing when nobody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<WorkerName>,
+    /// What must be the same for a fair comparison: script, environment, platform, packages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<Sha256>,
+    /// The digest of `manifest`; missing when there are no artifacts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Sha256>,
+    /// How many artifacts there are.
+    #[serde(default)]
+    pub artifacts: u64,
+    /// Their size together, in bytes.
+    #[serde(default)]
+    pub artifact_bytes: u64,
+    /// Which of them had an execute bit: the store's objects have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub executable: Vec<ArtifactPath>,
+    /// What the script left and what was not kept, with the reason: symlinks, sockets, odd names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<String>,
+    /// What the worker said of itself.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub system: BTreeMap<String, String>,
+}
+
+impl BuildResult {
+    /// The result of a build that nobody ran to its end.
+    pub fn unrun(outcome: Outcome, now: Timestamp) -> BuildResult {
+        BuildResult {
+            outcome,
+            finished: now,
+            started: None,
+            duration_ms: 0,
+            worker: None,
+            input: None,
+            output: None,
+            artifacts: 0,
+            artifact_bytes: 0,
+            executable: Vec::new(),
+            skipped: Vec::new(),
+            system: BTreeMap::new(),
+        }
+    }
+}
+
+/// Reads a record; nothing when the file does not exist.
+pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    let Some(bytes) = disk::read_if_there(path, LONGEST)? else {
+        return Ok(None);
+    };
+    parse(path, &bytes).map(Some)
+}
+
+fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {
+    let damaged = |why: String| Error::new(Kind::Data, format!("{} is damaged: {why}", path.display()));
+    let text = std::str::from_utf8(bytes).map_err(|e| damaged(e.to_string()))?;
+    toml::from_str(text).map_err(|e| damaged(e.message().to_owned()))
+}
+
+/// A record as the bytes of its file.
+pub fn to_bytes(record: &impl Serialize) -> Result<Vec<u8>> {
+    toml::to_string(record)
+        .map(String::into_bytes)
+        .map_err(|e| Error::new(Kind::Internal, format!("a record can't be written as TOML: {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_reads_back() {
+        let mut result = BuildResult::unrun(Outcome::Aborted { reason: "no \"space\"".into() }, Timestamp::UNIX_EPOCH);
+        result.system.insert("os".into(), "Debian".into());
+        let text = String::from_utf8(to_bytes(&result).unwrap()).unwrap();
+        let again: BuildResult = toml::from_str(&text).unwrap();
+        assert_eq!(again.outcome, result.outcome, "{text}");
+        assert_eq!(again.system, result.system);
+    }
+
+    #[test]
+    fn a_watcher_exits_as_the_build_did() {
+        assert_eq!(Outcome::Exited { code: 3 }.exit_code(), 3);
+        assert_eq!(Outcome::Signalled { signal: 9 }.exit_code(), 137);
+        assert!(!Outcome::Exited { code: 1 }.succeeded());
+    }
+}

@@ -1,0 +1,156 @@
+//! A spool: opening it, making it, and what is true of it as a whole.
+
+use crate::disk;
+use crate::error::{At, Error, Kind, Result};
+use crate::layout::{DIRECTORIES, Layout};
+use crate::store::Store;
+use crate::tmp;
+use fs2::FileExt;
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// The version of the layout that this program writes.
+pub const FORMAT: u32 = 1;
+
+/// A spool directory that exists and has a format that this program knows.
+#[derive(Clone, Debug)]
+pub struct Spool {
+    layout: Layout,
+}
+
+/// What [`Spool::init`] met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Made {
+    /// There was none.
+    New,
+    /// There was one, and it is whole now.
+    Completed,
+}
+
+impl Spool {
+    /// Opens a spool.
+    ///
+    /// # Errors
+    /// [`Kind::NoInput`] when there is none, [`Kind::Config`] when its format is newer than this program.
+    pub fn open(root: &Path) -> Result<Spool> {
+        let root = absolute(root)?;
+        let layout = Layout::new(&root);
+        let missing = |why: &str| {
+            Error::new(Kind::NoInput, format!("there is no spool at {}{why}", root.display()))
+                .hint("make one with `builder init`, or name another with --spool or BUILDER_SPOOL")
+        };
+        if !root.is_dir() {
+            return Err(missing(""));
+        }
+        let Some(format) = disk::read_if_there(&layout.format(), 64)? else {
+            return Err(missing(": it has no file `format`"));
+        };
+        match std::str::from_utf8(&format).ok().and_then(|text| text.trim().parse::<u32>().ok()) {
+            Some(number) if number <= FORMAT => Ok(Spool { layout }),
+            Some(number) => Err(Error::new(
+                Kind::Config,
+                format!("the spool at {} has format {number}, newer than {FORMAT}", root.display()),
+            )
+            .hint("use the builder that made it, or a newer one")),
+            None => Err(Error::new(Kind::Config, format!("{} holds no number", layout.format().display()))
+                .hint(format!("write the format's number into it; this release has {FORMAT}"))),
+        }
+    }
+
+    /// Makes a spool, or what an interrupted `init` left out of one. Durable on return.
+    ///
+    /// The root gets mode 0750 when it is made here, everything below is readable for all: whoever may
+    /// enter the root may read it.
+    pub fn init(root: &Path) -> Result<(Spool, Made)> {
+        let root = absolute(root)?;
+        let layout = Layout::new(&root);
+        let known = layout.format().exists();
+        if known {
+            Spool::open(&root)?;
+        }
+        make_root(&root)?;
+        for name in DIRECTORIES {
+            disk::make_dir(&layout.directory(name))?;
+        }
+        for shard in 0..=255u8 {
+            disk::make_dir(&layout.shard(&format!("{shard:02x}")))?;
+        }
+        for name in DIRECTORIES {
+            disk::sync_dir(&layout.directory(name))?;
+        }
+        if !known {
+            tmp::replace_file(&layout, &layout.format(), format!("{FORMAT}\n").as_bytes())?;
+        }
+        disk::sync_dir(&root)?;
+        Ok((Spool { layout }, if known { Made::Completed } else { Made::New }))
+    }
+
+    /// The maker of this spool's paths.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The spool's content-addressed store.
+    pub fn store(&self) -> Store<'_> {
+        Store::new(&self.layout)
+    }
+
+    /// Takes the lock of those who change jobs or fire timers; it goes when the file is dropped.
+    pub fn lock_jobs(&self) -> Result<File> {
+        lock_file(&self.layout.jobs_lock())
+    }
+
+    /// Takes the lock of those who add or remove workers; it goes when the file is dropped.
+    pub fn lock_workers(&self) -> Result<File> {
+        lock_file(&self.layout.workers_lock())
+    }
+
+    /// Takes the daemon's lock, or says who has it.
+    pub fn lock_daemon(&self) -> Result<File> {
+        let path = self.layout.daemon_lock();
+        let lock = disk::open_lock_file(&path)?;
+        if FileExt::try_lock_exclusive(&lock).is_err() {
+            return Err(Error::new(
+                Kind::TryAgain,
+                format!("another builderd serves {}", self.layout.root().display()),
+            )
+            .hint("stop that one first"));
+        }
+        Ok(lock)
+    }
+
+    /// The user and group who own the spool.
+    pub fn owner(&self) -> Result<(u32, u32)> {
+        let meta = self.layout.root().metadata().at("look at", self.layout.root())?;
+        Ok((meta.uid(), meta.gid()))
+    }
+}
+
+fn lock_file(path: &Path) -> Result<File> {
+    let lock = disk::open_lock_file(path)?;
+    FileExt::lock_exclusive(&lock).at("lock", path)?;
+    Ok(lock)
+}
+
+fn absolute(root: &Path) -> Result<PathBuf> {
+    std::path::absolute(root).at("find", root)
+}
+
+fn make_root(root: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    if root.is_dir() {
+        return Ok(());
+    }
+    if root.symlink_metadata().is_ok() {
+        return Err(Error::new(Kind::CantCreate, format!("{} exists and is not a directory", root.display())));
+    }
+    if let Some(parent) = root.parent()
+        && !parent.is_dir()
+    {
+        return Err(Error::new(Kind::CantCreate, format!("there is no directory {}", parent.display()))
+            .hint("make it first, or name another spool with --spool"));
+    }
+    disk::make_dir_synced(root)?;
+    std::fs::set_permissions(root, std::fs::Permissions::from_mode(0o750)).at("set the mode of", root)
+}

@@ -1,0 +1,141 @@
+//! The content-addressed store: `store/sha256/ab/cdef…`, mode 0444, each content once.
+//!
+//! Publishers hold a shard's lock shared, the garbage collector exclusively: an object that a publisher has
+//! found is still there when it is linked. An object that nothing else links to (link count 1) is garbage;
+//! the count is only a hint for everything else.
+
+use crate::digest::Sha256;
+use crate::disk::{self, Linked, Moved};
+use crate::error::{At, Error, Kind, Result};
+use crate::layout::Layout;
+use crate::tmp::Draft;
+use fs2::FileExt;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+const MODE: u32 = 0o444;
+
+/// The store of one spool.
+#[derive(Clone, Copy, Debug)]
+pub struct Store<'a> {
+    layout: &'a Layout,
+}
+
+/// A shard whose objects can't be collected while this lives.
+struct Shard<'a> {
+    store: Store<'a>,
+    lock: File,
+}
+
+impl<'a> Store<'a> {
+    pub(crate) fn new(layout: &'a Layout) -> Store<'a> {
+        Store { layout }
+    }
+
+    /// The size in bytes of an object, or nothing when the store has not got it. Only a hint: it may go
+    /// again, unless something links to it.
+    pub fn size_of(&self, digest: &Sha256) -> Option<u64> {
+        let meta = self.layout.object(digest).symlink_metadata().ok()?;
+        meta.is_file().then_some(meta.len())
+    }
+
+    /// Keeps these bytes and gives them the name `to`. The bytes are durable on return, the name is not.
+    pub fn keep(&self, bytes: &[u8], to: &Path) -> Result<Sha256> {
+        let digest = Sha256::of(bytes);
+        let shard = self.shard(&digest)?;
+        if shard.link(&digest, to)? == Linked::Yes {
+            return Ok(digest);
+        }
+        let draft = Draft::file(self.layout, bytes, MODE)?;
+        shard.adopt(draft.path(), &digest, true)?;
+        draft.published();
+        match shard.link(&digest, to)? {
+            Linked::Yes => Ok(digest),
+            _ => Err(self.vanished(&digest)),
+        }
+    }
+
+    /// Moves a complete file of known content into the store. The file must be durable already, unless
+    /// `sync` is false and the caller makes the whole file system durable before it acknowledges.
+    pub fn adopt(&self, file: &Path, digest: &Sha256, sync: bool) -> Result<()> {
+        self.shard(digest)?.adopt(file, digest, sync)
+    }
+
+    /// Gives an object the further name `to`. False when the store has not got it. Not durable.
+    pub fn link_to(&self, digest: &Sha256, to: &Path) -> Result<bool> {
+        Ok(self.shard(digest)?.link(digest, to)? == Linked::Yes)
+    }
+
+    /// Removes what nothing links to, shard by shard. Returns how many objects and bytes went.
+    pub fn collect_garbage(&self) -> Result<(u64, u64)> {
+        let (mut objects, mut bytes) = (0, 0);
+        for shard in 0..=255u8 {
+            let dir = self.layout.shard(&format!("{shard:02x}"));
+            let Ok(lock) = disk::open_dir(&dir) else { continue };
+            FileExt::lock_exclusive(&lock).at("lock", &dir)?;
+            for name in disk::names(&dir)? {
+                let path = dir.join(name);
+                let Ok(meta) = path.symlink_metadata() else { continue };
+                if meta.is_file() && meta.nlink() == 1 {
+                    disk::remove_file(&path)?;
+                    objects += 1;
+                    bytes += meta.len();
+                }
+            }
+        }
+        Ok((objects, bytes))
+    }
+
+    fn shard(&self, digest: &Sha256) -> Result<Shard<'a>> {
+        let dir = self.layout.shard(&digest.shard());
+        let lock = match disk::open_dir(&dir) {
+            Err(rustix::io::Errno::NOENT) => {
+                disk::make_dir_synced(&dir)?;
+                disk::open_dir(&dir).at("open", &dir)?
+            }
+            other => other.at("open", &dir)?,
+        };
+        FileExt::lock_shared(&lock).at("lock", &dir)?;
+        Ok(Shard { store: *self, lock })
+    }
+
+    fn vanished(&self, digest: &Sha256) -> Error {
+        Error::new(Kind::Internal, format!("store object {digest} went away while it was locked"))
+    }
+}
+
+impl Shard<'_> {
+    fn adopt(&self, file: &Path, digest: &Sha256, sync: bool) -> Result<()> {
+        std::fs::set_permissions(file, std::fs::Permissions::from_mode(MODE)).at("set the mode of", file)?;
+        match disk::rename_new(file, &self.store.layout.object(digest))? {
+            Moved::Yes if sync => self.lock.sync_all().at("sync", self.store.layout.object(digest)),
+            Moved::Yes => Ok(()),
+            Moved::TargetExists => disk::remove_file(file),
+            Moved::SourceGone => Err(io::Error::from(io::ErrorKind::NotFound)).at("store", file),
+        }
+    }
+
+    fn link(&self, digest: &Sha256, to: &Path) -> Result<Linked> {
+        let object = self.store.layout.object(digest);
+        match disk::link(&object, to)? {
+            Linked::Refused => {
+                self.refresh(&object)?;
+                disk::link(&object, to)
+            }
+            other => Ok(other),
+        }
+    }
+
+    /// The file system refuses a further link: a copy takes the store's name, the old one keeps its builds.
+    fn refresh(&self, object: &Path) -> Result<()> {
+        let mut source = File::open(object).at("read", object)?;
+        let draft = Draft::empty_file(self.store.layout, MODE)?;
+        io::copy(&mut source, &mut draft.handle()).at("copy", object)?;
+        draft.handle().sync_data().at("sync", draft.path())?;
+        disk::rename_over(draft.path(), object)?;
+        draft.published();
+        self.lock.sync_all().at("sync", object)
+    }
+}

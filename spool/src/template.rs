@@ -1,0 +1,154 @@
+//! Templates: a script whose header names the variables that stand in it as `%%NAME%%`.
+//!
+//! Header lines start with `#%`: `#% template: what it is`, `#% platforms: debian-* ubuntu-24.04`,
+//! `#% var NAME: meaning` for a value that must be given, `#% var NAME=default: meaning` for one that may.
+
+use crate::error::{Error, Kind, Result};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The variable that is filled in for each build, not for the job.
+pub const PLATFORM: &str = "PLATFORM";
+
+/// A template, checked: every variable in its text is declared.
+#[derive(Clone, Debug)]
+pub struct Template {
+    text: String,
+    variables: BTreeMap<String, Option<String>>,
+}
+
+impl Template {
+    /// Reads a template. `name` is for messages.
+    pub fn parse(name: &str, text: &str) -> Result<Template> {
+        let mut variables = BTreeMap::new();
+        for line in text.lines().filter_map(|line| line.strip_prefix("#% var ")) {
+            let (declared, _) = line.split_once(':').unwrap_or((line, ""));
+            let (variable, default) = match declared.split_once('=') {
+                Some((variable, default)) => (variable.trim(), Some(default.trim().to_owned())),
+                None => (declared.trim(), None),
+            };
+            variables.insert(variable.to_owned(), default);
+        }
+        for used in variables_in(text) {
+            if !variables.contains_key(&used) {
+                return Err(Error::new(Kind::Data, format!("template {name} uses %%{used}%% and does not declare it"))
+                    .hint(format!("add the line `#% var {used}: what it means` to its header")));
+            }
+        }
+        Ok(Template { text: text.to_owned(), variables })
+    }
+
+    /// The script with these values, and the values with the defaults. `%%PLATFORM%%` stays for the build.
+    pub fn fill(&self, given: &BTreeMap<String, String>) -> Result<(String, BTreeMap<String, String>)> {
+        let mut values = BTreeMap::new();
+        for (name, value) in given {
+            if !self.variables.contains_key(name) || name == PLATFORM {
+                return Err(self.unknown(name));
+            }
+            values.insert(name.clone(), checked(name, value)?);
+        }
+        for (name, default) in self.variables.iter().filter(|(name, _)| *name != PLATFORM) {
+            if !values.contains_key(name) {
+                let value = default.clone().ok_or_else(|| {
+                    Error::new(Kind::Usage, format!("the template needs a value for {name}"))
+                        .hint(format!("give it with --set {name}=VALUE"))
+                })?;
+                values.insert(name.clone(), value);
+            }
+        }
+        Ok((substitute(&self.text, &values), values))
+    }
+
+    fn unknown(&self, name: &str) -> Error {
+        let known: Vec<&str> = self.variables.keys().map(String::as_str).filter(|name| *name != PLATFORM).collect();
+        Error::new(Kind::Usage, format!("the template has no variable {name}"))
+            .hint(format!("it has {}", known.join(", ")))
+    }
+}
+
+/// Values stand between single quotes in a script; none may end them.
+fn checked(name: &str, value: &str) -> Result<String> {
+    match value.chars().find(|c| *c == '\'' || c.is_control()) {
+        Some(bad) => Err(Error::new(Kind::Data, format!("the value of {name} contains {bad:?}"))
+            .hint("values can't have single quotes or control characters")),
+        None => Ok(value.to_owned()),
+    }
+}
+
+/// Fills in the platform, for one build.
+pub fn fill_platform(script: &str, platform: &str) -> String {
+    substitute(script, &BTreeMap::from([(PLATFORM.to_owned(), platform.to_owned())]))
+}
+
+/// One pass from left to right: what was filled in is not looked at again.
+fn substitute(text: &str, values: &BTreeMap<String, String>) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, name, after)) = next_variable(rest) {
+        out += before;
+        match values.get(name) {
+            Some(value) => out += value,
+            None => {
+                out += "%%";
+                out += name;
+                out += "%%";
+            }
+        }
+        rest = after;
+    }
+    out + rest
+}
+
+fn variables_in(text: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut rest = text;
+    while let Some((_, name, after)) = next_variable(rest) {
+        found.insert(name.to_owned());
+        rest = after;
+    }
+    found
+}
+
+/// The text before the next `%%NAME%%`, its name, and the text behind it.
+fn next_variable(text: &str) -> Option<(&str, &str, &str)> {
+    let mut from = 0;
+    while let Some(start) = text[from..].find("%%").map(|at| from + at) {
+        let name_at = start + 2;
+        let length = text[name_at..].find(|c: char| !(c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_'));
+        let end = length.map_or(text.len(), |length| name_at + length);
+        let name = &text[name_at..end];
+        if name.starts_with(|c: char| c.is_ascii_uppercase()) && text[end..].starts_with("%%") {
+            return Some((&text[..start], name, &text[end + 2..]));
+        }
+        from = name_at;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "#!/bin/sh\n#% template: test\n#% var NAME: a name\n#% var COUNT=3: how many\n#% var PLATFORM: where\necho '%%NAME%%' %%COUNT%% %%PLATFORM%% 100%% %%x%%\n";
+
+    fn fill(pairs: &[(&str, &str)]) -> Result<(String, BTreeMap<String, String>)> {
+        let given = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Template::parse("test", TEXT).unwrap().fill(&given)
+    }
+
+    #[test]
+    fn values_and_defaults_are_filled_in_once() {
+        let (script, values) = fill(&[("NAME", "%%COUNT%%")]).unwrap();
+        assert!(script.ends_with("echo '%%COUNT%%' 3 %%PLATFORM%% 100%% %%x%%\n"), "{script}");
+        assert_eq!(values["COUNT"], "3");
+        assert!(fill_platform(&script, "debian-12").contains("3 debian-12 100%%"));
+    }
+
+    #[test]
+    fn unknown_missing_and_dangerous_values_are_named() {
+        let says = |pairs: &[(&str, &str)]| fill(pairs).unwrap_err().to_string();
+        assert!(says(&[("NAM", "x"), ("NAME", "y")]).contains("NAM"));
+        assert!(says(&[]).contains("NAME"));
+        assert!(says(&[("NAME", "'; rm -rf /")]).contains("'\\''"));
+        assert!(Template::parse("t", "echo %%OTHER%%").unwrap_err().to_string().contains("OTHER"));
+    }
+}

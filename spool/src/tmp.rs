@@ -1,0 +1,129 @@
+//! Things in the making: locked while their maker lives, so that what is unlocked in `tmp/` is left from a crash.
+
+use crate::disk;
+use crate::error::{At, Error, Kind, Result};
+use crate::layout::Layout;
+use fs2::FileExt;
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A file or directory in `tmp/` that is removed again unless it was moved away.
+#[derive(Debug)]
+pub struct Draft {
+    path: PathBuf,
+    handle: File,
+    published: bool,
+}
+
+impl Draft {
+    /// A new empty directory.
+    pub fn directory(layout: &Layout) -> Result<Draft> {
+        Draft::locked(layout, |path| {
+            disk::make_dir(path)?;
+            disk::open_dir(path).at("open", path)
+        })
+    }
+
+    /// A new file with this content, durable but for its name.
+    pub fn file(layout: &Layout, bytes: &[u8], mode: u32) -> Result<Draft> {
+        let draft = Draft::locked(layout, |path| disk::create_new(path, mode))?;
+        let mut handle = &draft.handle;
+        std::io::Write::write_all(&mut handle, bytes).at("write", &draft.path)?;
+        draft.handle.sync_data().at("sync", &draft.path)?;
+        Ok(draft)
+    }
+
+    /// A new empty file to be written through [`Draft::handle`].
+    pub fn empty_file(layout: &Layout, mode: u32) -> Result<Draft> {
+        Draft::locked(layout, |path| disk::create_new(path, mode))
+    }
+
+    /// A sweep may take the entry between its making and its lock; then another one is made.
+    fn locked(layout: &Layout, make: impl Fn(&Path) -> Result<File>) -> Result<Draft> {
+        for _ in 0..100 {
+            let path = fresh_path(layout);
+            let handle = make(&path)?;
+            let locked = FileExt::try_lock_exclusive(&handle).is_ok();
+            if locked && handle.metadata().is_ok_and(|meta| meta.nlink() > 0) && path.exists() {
+                return Ok(Draft { path, handle, published: false });
+            }
+        }
+        Err(Error::new(Kind::Internal, "nothing can be kept in tmp/ for long enough to lock it"))
+    }
+
+    /// Where it is now.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The open file or directory.
+    pub fn handle(&self) -> &File {
+        &self.handle
+    }
+
+    /// It has another name now, so `tmp/` need not be cleaned of it.
+    pub fn published(mut self) {
+        self.published = true;
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if !self.published {
+            let _ = disk::remove_tree(&self.path);
+        }
+    }
+}
+
+/// A name in `tmp/` that no other process uses.
+pub fn fresh_path(layout: &Layout) -> PathBuf {
+    static COUNTER: AtomicU32 = AtomicU32::new(0);
+    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+    // The time keeps a later process with the same number from meeting what an earlier one left.
+    let now = crate::clock::now().as_millisecond();
+    layout.tmp().join(format!("{}.{now}.{count}", std::process::id()))
+}
+
+/// Replaces or makes a file atomically and durably.
+pub fn replace_file(layout: &Layout, path: &Path, bytes: &[u8]) -> Result<()> {
+    let draft = Draft::file(layout, bytes, 0o644)?;
+    disk::rename_over(draft.path(), path)?;
+    draft.published();
+    disk::sync_dir(path.parent().unwrap_or(layout.root()))
+}
+
+/// Moves a tree out of sight into `tmp/`, durably, and then removes it; a crash in between leaves it to the sweep.
+pub fn discard(layout: &Layout, path: &Path, parent: &Path) -> Result<bool> {
+    let target = fresh_path(layout);
+    if disk::rename_new(path, &target)? != disk::Moved::Yes {
+        return Ok(false);
+    }
+    disk::sync_dir(parent)?;
+    disk::remove_tree(&target)?;
+    Ok(true)
+}
+
+/// Removes from `tmp/` whatever no living process is making. Returns how many entries went.
+pub fn sweep(layout: &Layout) -> Result<usize> {
+    let mut removed = 0;
+    for name in disk::names(&layout.tmp())? {
+        let path = layout.tmp().join(name);
+        if is_left_over(&path) {
+            disk::remove_tree(&path)?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+fn is_left_over(path: &Path) -> bool {
+    let Ok(meta) = path.symlink_metadata() else {
+        return false;
+    };
+    if !meta.is_dir() && !meta.is_file() {
+        return true;
+    }
+    File::open(path).is_ok_and(|file| FileExt::try_lock_exclusive(&file).is_ok())
+}

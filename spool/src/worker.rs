@@ -1,0 +1,264 @@
+//! Workers: who may connect with which key, and what they last said of themselves.
+
+use crate::disk;
+use crate::error::{At, Error, Kind, Result};
+use crate::name::{Platform, WorkerName};
+use crate::record;
+use crate::spool::Spool;
+use crate::tmp::{self, Draft};
+use fs2::FileExt;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::str::FromStr;
+
+/// `workers/NAME.toml`: what the sysadmin says of a worker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Worker {
+    /// When it was added.
+    pub added: Timestamp,
+    /// What it may build.
+    pub platforms: Vec<Platform>,
+    /// Its public key; missing for one that only connects locally.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<PublicKey>,
+}
+
+/// `workers/NAME.seen`: what a worker said of itself when it last connected.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Seen {
+    /// When.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connected: Option<Timestamp>,
+    /// Operating system, kernel, architecture, cores, memory, versions.
+    #[serde(default)]
+    pub system: BTreeMap<String, String>,
+}
+
+/// A line of authorized_keys(5) without options: type, base64, no comment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PublicKey(String);
+
+impl FromStr for PublicKey {
+    type Err = Error;
+
+    /// Takes the content of a `.pub` file: one key, with or without a comment.
+    fn from_str(text: &str) -> Result<PublicKey> {
+        let wrong = |why: &str| {
+            Error::new(Kind::Data, format!("this is not a public key: {why}"))
+                .hint("give one line as in ~/.ssh/id_ed25519.pub; `ssh-keygen -t ed25519` makes it")
+        };
+        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let line = lines.next().ok_or_else(|| wrong("it is empty"))?;
+        if lines.next().is_some() {
+            return Err(wrong("it has more than one line"));
+        }
+        if line.contains("PRIVATE KEY") {
+            return Err(wrong("it is a private key, which must not leave its machine"));
+        }
+        let mut words = line.split_ascii_whitespace();
+        let (kind, data) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let kind_ok = ["ssh-", "ecdsa-", "sk-"].iter().any(|start| kind.starts_with(start))
+            && kind.bytes().all(|b| b.is_ascii_alphanumeric() || b"-@.".contains(&b));
+        if !kind_ok {
+            return Err(wrong("it does not start with a key type"));
+        }
+        if data.len() < 40 || !data.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(&b)) {
+            return Err(wrong("its second word is not base64"));
+        }
+        Ok(PublicKey(format!("{kind} {data}")))
+    }
+}
+
+impl TryFrom<String> for PublicKey {
+    type Error = Error;
+    fn try_from(text: String) -> Result<PublicKey> {
+        text.parse()
+    }
+}
+
+impl From<PublicKey> for String {
+    fn from(key: PublicKey) -> String {
+        key.0
+    }
+}
+
+impl fmt::Display for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A worker's session: one at a time, for as long as this lives.
+#[derive(Debug)]
+pub struct Session {
+    _lock: File,
+}
+
+impl Spool {
+    /// All workers by name; a file that can't be read comes as its error.
+    pub fn workers(&self) -> Result<BTreeMap<WorkerName, Result<Worker>>> {
+        let mut workers = BTreeMap::new();
+        for name in disk::names(&self.layout().workers())? {
+            if let Some(Ok(name)) = name.strip_suffix(".toml").map(str::parse::<WorkerName>)
+                && let Some(worker) = record::read(&self.layout().worker(&name)).transpose()
+            {
+                workers.insert(name, worker);
+            }
+        }
+        Ok(workers)
+    }
+
+    /// One worker.
+    pub fn worker(&self, name: &WorkerName) -> Result<Worker> {
+        record::read(&self.layout().worker(name))?.ok_or_else(|| {
+            Error::new(Kind::NoInput, format!("there is no worker {name}"))
+                .hint("`builder worker ls` shows the workers")
+        })
+    }
+
+    /// Adds a worker. Durable on return. A key can belong to one worker only.
+    pub fn add_worker(&self, name: &WorkerName, worker: &Worker) -> Result<()> {
+        let _lock = self.lock_workers()?;
+        for (other, known) in self.workers()? {
+            if worker.key.is_some() && other != *name && known.is_ok_and(|known| known.key == worker.key) {
+                return Err(Error::new(Kind::CantCreate, format!("worker {other} has this key already"))
+                    .hint("make a key of its own for each worker"));
+            }
+        }
+        let draft = Draft::file(self.layout(), &record::to_bytes(worker)?, 0o644)?;
+        if disk::rename_new(draft.path(), &self.layout().worker(name))? == disk::Moved::TargetExists {
+            return Err(Error::new(Kind::CantCreate, format!("there is a worker {name} already"))
+                .hint(format!("choose another name, or remove that one first with `builder worker rm {name}`")));
+        }
+        draft.published();
+        disk::sync_dir(&self.layout().workers())
+    }
+
+    /// Removes a worker. Its key opens nothing from now on; a session that is open ends at its next message.
+    pub fn remove_worker(&self, name: &WorkerName) -> Result<()> {
+        let _lock = self.lock_workers()?;
+        if !self.layout().worker(name).exists() {
+            self.worker(name)?;
+        }
+        disk::remove_file(&self.layout().worker(name))?;
+        disk::remove_file(&self.layout().worker_seen(name))?;
+        disk::sync_dir(&self.layout().workers())
+    }
+
+    /// Opens a worker's session. Nothing when it has one already.
+    pub fn open_session(&self, name: &WorkerName, system: BTreeMap<String, String>) -> Result<Option<Session>> {
+        use std::io::{Seek, Write};
+        let path = self.layout().worker_seen(name);
+        let mut lock = disk::open_lock_file(&path)?;
+        if FileExt::try_lock_exclusive(&lock).is_err() {
+            return Ok(None);
+        }
+        let seen = Seen { connected: Some(crate::clock::now()), system };
+        lock.set_len(0).at("write", &path)?;
+        lock.rewind().at("write", &path)?;
+        lock.write_all(&record::to_bytes(&seen)?).at("write", &path)?;
+        Ok(Some(Session { _lock: lock }))
+    }
+
+    /// What a worker last said of itself, and whether it is connected.
+    pub fn seen(&self, name: &WorkerName) -> Result<(Seen, bool)> {
+        let path = self.layout().worker_seen(name);
+        let Ok(file) = File::open(&path) else { return Ok((Seen::default(), false)) };
+        let connected = FileExt::try_lock_shared(&file).is_err();
+        Ok((record::read(&path)?.unwrap_or_default(), connected))
+    }
+}
+
+const BEGIN: &str = "# BEGIN builder workers: generated, changes between here and END are lost";
+const END: &str = "# END builder workers";
+
+/// A line of authorized_keys(5) that lets a worker's key do one thing: run `builder-run serve` for it.
+pub fn authorized_key(name: &WorkerName, key: &PublicKey, builder_run: &str, root: &str) -> Result<String> {
+    let command = format!("exec {} serve --spool {} --worker {name}", quoted(builder_run)?, quoted(root)?);
+    Ok(format!("restrict,command=\"{}\" {key} {name}", command.replace('"', "\\\"")))
+}
+
+/// A word for sh(1) within the quotes of authorized_keys(5).
+fn quoted(word: &str) -> Result<String> {
+    if word.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._+-@,:=".contains(&b)) {
+        return Ok(word.to_owned());
+    }
+    if word.contains(['\'', '"', '\\']) || word.chars().any(char::is_control) {
+        return Err(Error::new(
+            Kind::Config,
+            format!("the path {} can't stand in authorized_keys", word.escape_default()),
+        )
+        .hint("use a path without quotes, backslashes and control characters"));
+    }
+    Ok(format!("'{word}'"))
+}
+
+impl Spool {
+    /// Writes the workers' lines into `.ssh/authorized_keys`; all other lines of the file stay. Durable on return.
+    pub fn write_authorized_keys(&self, builder_run: &str) -> Result<()> {
+        let _lock = self.lock_workers()?;
+        let path = self.layout().authorized_keys();
+        let old = disk::read_if_there(&path, 64 << 20)?.unwrap_or_default();
+        let old = String::from_utf8_lossy(&old);
+        let mut text = String::new();
+        let mut ours = false;
+        for line in old.lines() {
+            match line {
+                BEGIN => ours = true,
+                END => ours = false,
+                _ if !ours => text += &format!("{line}\n"),
+                _ => {}
+            }
+        }
+        text += &format!("{BEGIN}\n");
+        let root = self.layout().root().display().to_string();
+        for (name, worker) in self.workers()? {
+            if let Ok(Worker { key: Some(key), .. }) = worker {
+                text += &format!("{}\n", authorized_key(&name, &key, builder_run, &root)?);
+            }
+        }
+        text += &format!("{END}\n");
+        if let Some(dir) = path.parent() {
+            disk::make_dir_synced(dir)?;
+        }
+        tmp::replace_file(self.layout(), &path, text.as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIG0Cq3n5Qe7n1t8C1mT0xZq3yBv0Z4y1q8ZbWm2v1x7k someone@host";
+
+    #[test]
+    fn a_key_gives_exactly_one_line() {
+        let key: PublicKey = KEY.parse().unwrap();
+        assert!(!key.to_string().contains("someone"));
+        let line =
+            authorized_key(&"jail1".parse().unwrap(), &key, "/usr/libexec/builder/builder-run", "/var/lib/my spool")
+                .unwrap();
+        assert!(!line.contains('\n') && line.starts_with("restrict,command=\"exec /usr/libexec/builder/builder-run serve --spool '/var/lib/my spool' --worker jail1\" ssh-ed25519 "), "{line}");
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused() {
+        let two = format!("{KEY}\n{KEY}");
+        for text in [
+            "",
+            "hello",
+            "ssh-ed25519",
+            "ssh-ed25519 short",
+            two.as_str(),
+            "-----BEGIN OPENSSH PRIVATE KEY-----",
+            "command=\"x\" ssh-ed25519 AAAA",
+        ] {
+            assert!(text.parse::<PublicKey>().is_err(), "{text}");
+        }
+    }
+}
