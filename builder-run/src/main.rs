@@ -1,2 +1,53 @@
-//! builder-run.
-fn main() {}
+//! Both ends of builder's SSH session.
+//!
+//! `builder-run worker` runs in a jail, a container or on a machine of its own: it connects, waits for a build,
+//! runs its script in a fresh directory and sends back what it printed and left. `builder-run serve` is the
+//! forced command of the worker's key on the server: it hands out builds and writes them down in the spool.
+//!
+//! SECURITY. `serve` trusts nothing that comes from the worker: names are parsed, lengths are bounded, and
+//! the only paths that it makes are the spool's own. A worker reaches the build that it holds and no other.
+
+mod args;
+mod keys;
+mod protocol;
+mod serve;
+mod sftp;
+mod worker;
+
+use args::{Cli, Verb};
+use clap::Parser;
+use spool::config::Config;
+use spool::error::{Kind, Result};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            let _ = e.print();
+            return if e.use_stderr() { ExitCode::from(Kind::Usage as u8) } else { ExitCode::SUCCESS };
+        }
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("BUILDER_LOG").unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    match run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("builder-run: {e}");
+            ExitCode::from(e.exit_code())
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<()> {
+    let config = || Config::read(cli.config.as_deref());
+    match &cli.verb {
+        Verb::Worker(args) => worker::run(args),
+        Verb::Serve(args) => serve::run(args, &config()?),
+        Verb::AuthorizedKeys(args) => keys::run(args, &config()?),
+        Verb::Guard => {
+            worker::guard();
+            Ok(())
+        }
+    }
+}

@@ -251,7 +251,11 @@ impl Spool {
         if matches!(self.place(id)?, Some(Place::Ended(_))) {
             disk::remove_file(&path)?;
         }
-        wake::ring(&self.layout().wake_build(id));
+        if let Some(build) = self.build(id)?
+            && let Some(lease) = build.lease()?
+        {
+            wake::ring(&self.layout().wake_worker(&lease.worker));
+        }
         Ok(())
     }
 

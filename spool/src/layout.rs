@@ -7,7 +7,7 @@ use crate::place::{End, Ticket};
 use std::path::{Path, PathBuf};
 
 /// The directories that every spool has from the beginning, relative to its root.
-pub const DIRECTORIES: [&str; 16] = [
+pub const DIRECTORIES: [&str; 17] = [
     "new",
     "active",
     "done",
@@ -21,6 +21,7 @@ pub const DIRECTORIES: [&str; 16] = [
     "wake",
     "wake/queue",
     "wake/build",
+    "wake/worker",
     "wake/daemon",
     "cancel",
     "tmp",
@@ -194,6 +195,11 @@ impl Layout {
     /// The sockets of those who follow this build.
     pub fn wake_build(&self, id: &BuildId) -> PathBuf {
         self.root.join("wake/build").join(id.as_str())
+    }
+
+    /// The socket of the process that serves this worker.
+    pub fn wake_worker(&self, name: &WorkerName) -> PathBuf {
+        self.root.join("wake/worker").join(name.as_str())
     }
 
     /// The sockets of the daemon.

@@ -1,0 +1,165 @@
+//! The messages: one JSON object a line, told apart by `t`; `n` raw bytes follow where a message has an `n`.
+
+use serde::{Deserialize, Serialize};
+use spool::artifact_path::ArtifactPath;
+use spool::build_id::BuildId;
+use spool::digest::Sha256;
+use spool::name::Platform;
+use spool::record::Outcome;
+use std::collections::BTreeMap;
+
+/// What the server says.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "t", rename_all = "lowercase")]
+pub enum ToWorker {
+    /// The first line of a session.
+    Hello {
+        /// The lowest and the highest protocol version that the server speaks.
+        protocol: [u32; 2],
+        /// The server's release.
+        version: String,
+        /// Seconds after which a worker that is not heard loses its build.
+        grace_seconds: u32,
+    },
+    /// A build for the worker; `n` bytes of script follow.
+    Build {
+        /// Which.
+        id: BuildId,
+        /// Seconds that the script may run.
+        timeout_seconds: u64,
+        /// Bytes of script.
+        n: usize,
+    },
+    /// Inputs that the server has not got: send them with `input` before `finish`.
+    Need {
+        /// Some of `environment` and `packages`.
+        inputs: Vec<String>,
+    },
+    /// Contents to upload before the next `finish`, at most 4,096.
+    Want {
+        /// Their digests, as offered.
+        sha256: Vec<Sha256>,
+    },
+    /// The build is over and durable.
+    Finished {
+        /// Which.
+        id: BuildId,
+    },
+    /// Kill the script and finish.
+    Cancel {
+        /// What to finish with.
+        outcome: Outcome,
+    },
+    /// Answer with `pong`.
+    Ping,
+    /// The answer to `ping`.
+    Pong,
+    /// The session ends here.
+    Error {
+        /// What was wrong, for people.
+        text: String,
+    },
+}
+
+/// What the worker says.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "t", rename_all = "lowercase")]
+pub enum ToServer {
+    /// The worker's first line.
+    Hello {
+        /// The protocol version that it chose.
+        protocol: u32,
+        /// What it wants to build; empty for all that it may.
+        #[serde(default)]
+        platforms: Vec<Platform>,
+        /// What it is: os, kernel, arch, cores, memory, versions.
+        #[serde(default)]
+        system: BTreeMap<String, String>,
+    },
+    /// It waits for a build.
+    Ready,
+    /// It takes the build that it was given, and starts it.
+    Accept {
+        /// Which.
+        id: BuildId,
+        /// The digests of `environment` and, where there is one, `packages`.
+        #[serde(default)]
+        inputs: BTreeMap<String, Sha256>,
+    },
+    /// An input that the server needs; `n` bytes follow.
+    Input {
+        /// `environment` or `packages`.
+        name: String,
+        /// Bytes.
+        n: usize,
+    },
+    /// What the script printed; `n` bytes follow, at most 65,536.
+    Con {
+        /// Milliseconds since the script's start.
+        ms: u64,
+        /// Bytes.
+        n: usize,
+    },
+    /// Artifacts, in as many messages as it takes.
+    Offer {
+        /// Some of them.
+        files: Vec<Offer>,
+    },
+    /// The script is over and all artifacts were offered.
+    Finish {
+        /// How it ended.
+        outcome: Outcome,
+        /// How long the script ran, in milliseconds.
+        duration_ms: u64,
+        /// Which artifacts had an execute bit.
+        #[serde(default)]
+        executable: Vec<ArtifactPath>,
+        /// What was left out, and why.
+        #[serde(default)]
+        skipped: Vec<String>,
+    },
+    /// The worker must stop: give its build to another one.
+    Abandon {
+        /// Why.
+        reason: String,
+    },
+    /// Answer with `pong`.
+    Ping,
+    /// The answer to `ping`.
+    Pong,
+}
+
+/// An artifact that the worker has.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Offer {
+    /// Where in the output directory.
+    pub path: ArtifactPath,
+    /// Bytes.
+    pub size: u64,
+    /// Content.
+    pub sha256: Sha256,
+}
+
+/// A message that may have raw bytes behind its line.
+pub trait Framed {
+    /// How many raw bytes follow.
+    fn data_len(&self) -> usize;
+}
+
+impl Framed for ToWorker {
+    fn data_len(&self) -> usize {
+        match self {
+            ToWorker::Build { n, .. } => *n,
+            _ => 0,
+        }
+    }
+}
+
+impl Framed for ToServer {
+    fn data_len(&self) -> usize {
+        match self {
+            ToServer::Input { n, .. } | ToServer::Con { n, .. } => *n,
+            _ => 0,
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Serving one build: from the script's hand-over to the acknowledged end.
+
+use super::link::{Event, Link};
+use super::session::out_of_turn;
+use crate::protocol::{LONGEST_CONSOLE, ToServer, ToWorker};
+use spool::Spool;
+use spool::clock;
+use spool::config::Limits;
+use spool::console::ConsoleWriter;
+use spool::digest::Sha256;
+use spool::error::{Error, Kind, Result};
+use spool::held::{HeldBuild, Offered, Published};
+use spool::layout::file;
+use spool::manifest::Manifest;
+use spool::name::WorkerName;
+use spool::record::{BuildResult, Outcome};
+use spool::wake::Listener;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// What is the same for all builds of a session.
+pub struct Context<'a> {
+    pub listeners: &'a [Listener],
+    pub name: &'a WorkerName,
+    pub system: &'a BTreeMap<String, String>,
+    pub limits: &'a Limits,
+    pub spool: &'a Spool,
+    pub touch_every: Duration,
+}
+
+/// A wake-up that gets lost delays a cancellation by at most this.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// The longest `want`.
+const MOST_WANTED: usize = 4096;
+
+/// Serves a build. False when the worker is gone, and the build waits for it, or for the grace time to pass.
+pub fn serve(context: &Context<'_>, link: &mut Link, held: HeldBuild<'_>) -> Result<bool> {
+    let prepared = held.request().and_then(|request| Ok((request, held.script()?)));
+    let (request, script) = match prepared {
+        Ok(prepared) => prepared,
+        // A build that can't be read is nobody's fault on the other side; it must not come again for ever.
+        Err(e) => {
+            let id = held.id().clone();
+            held.end_unrun(Outcome::Aborted { reason: e.to_string() }, clock::now())?;
+            return Err(Error::new(Kind::Data, format!("{id} could not be given out: {e}")));
+        }
+    };
+    let build = ToWorker::Build { id: held.id().clone(), timeout_seconds: request.timeout_seconds, n: script.len() };
+    if link.say(&build, &script).is_err() {
+        held.give_up("its worker vanished before it was started", clock::now())?;
+        return Ok(false);
+    }
+    Serving {
+        context,
+        link,
+        held,
+        console: None,
+        offered: Vec::new(),
+        stopped: None,
+        overflown: false,
+        touched: Instant::now(),
+        since: clock::now(),
+    }
+    .run()
+}
+
+struct Serving<'a, 'l, 's> {
+    context: &'a Context<'a>,
+    link: &'l mut Link,
+    held: HeldBuild<'s>,
+    console: Option<ConsoleWriter>,
+    offered: Vec<Offered>,
+    /// Why the build was ended from here, once it was.
+    stopped: Option<Outcome>,
+    /// More was offered than a build may send; nothing of it is kept.
+    overflown: bool,
+    touched: Instant,
+    since: jiff::Timestamp,
+}
+
+impl Serving<'_, '_, '_> {
+    fn run(mut self) -> Result<bool> {
+        loop {
+            let event = self.link.next(self.context.listeners, LOOK)?;
+            if self.touched.elapsed() > self.context.touch_every {
+                self.touched = Instant::now();
+                self.held.touch()?;
+            }
+            let (message, data) = match event {
+                Event::Message(message, data) => (message, data),
+                Event::Gone(why) => {
+                    tracing::debug!(build = %self.held.id(), "the worker is gone: {why}");
+                    return Ok(false);
+                }
+                Event::Look => {
+                    for listener in self.context.listeners {
+                        listener.drain();
+                    }
+                    if self.context.spool.cancel_requested(self.held.id()) {
+                        self.stop(Outcome::Cancelled)?;
+                    }
+                    continue;
+                }
+            };
+            match message {
+                ToServer::Accept { id, inputs } => self.accept(&id, &inputs)?,
+                ToServer::Input { name, .. } => self.input(&name, &data)?,
+                ToServer::Con { ms, .. } => self.console(ms, &data)?,
+                ToServer::Offer { files } => self.offer(files)?,
+                ToServer::Finish { outcome, duration_ms, executable, skipped } => {
+                    let result = self.result(outcome, duration_ms, executable, skipped);
+                    match self.finish(result)? {
+                        Some(serving) => self = serving,
+                        None => return Ok(true),
+                    }
+                }
+                ToServer::Abandon { reason } => {
+                    let reason: String = reason.chars().filter(|c| !c.is_control()).take(200).collect();
+                    self.held.give_up(&format!("its worker gave it back: {reason}"), clock::now())?;
+                    return Ok(false);
+                }
+                other => return Err(out_of_turn(&other, "a message about the running build")),
+            }
+        }
+    }
+
+    fn accept(&mut self, id: &spool::build_id::BuildId, inputs: &BTreeMap<String, Sha256>) -> Result<()> {
+        if id != self.held.id() {
+            return Err(Error::new(Kind::NoPermission, format!("{id} is not this worker's build")));
+        }
+        self.held.make_upload_area()?;
+        let mut missing = Vec::new();
+        for (name, digest) in inputs {
+            if !self.held.link_input(input_name(name)?, digest)? {
+                missing.push(name.clone());
+            }
+        }
+        if !missing.is_empty() {
+            self.link.say(&ToWorker::Need { inputs: missing }, b"")?;
+        }
+        Ok(())
+    }
+
+    fn input(&mut self, name: &str, data: &[u8]) -> Result<()> {
+        self.held.keep_input(input_name(name)?, data).map(drop)
+    }
+
+    fn console(&mut self, ms: u64, data: &[u8]) -> Result<()> {
+        if data.len() > LONGEST_CONSOLE {
+            return Err(Error::new(
+                Kind::Data,
+                format!("a piece of console has {} bytes, more than {LONGEST_CONSOLE}", data.len()),
+            ));
+        }
+        if self.stopped.is_some() {
+            return Ok(());
+        }
+        if self.console.is_none() {
+            self.console = Some(self.held.console()?);
+        }
+        let Some(console) = &mut self.console else { return Ok(()) };
+        if console.length + data.len() as u64 > self.context.limits.console_bytes {
+            let reason = format!("it printed more than {} bytes", self.context.limits.console_bytes);
+            return self.stop(Outcome::Aborted { reason });
+        }
+        if let Err(e) = console.append(ms, data) {
+            return self.stop(Outcome::Aborted { reason: e.to_string() });
+        }
+        Ok(())
+    }
+
+    fn offer(&mut self, files: Vec<crate::protocol::Offer>) -> Result<()> {
+        if self.overflown {
+            return Ok(());
+        }
+        self.offered.extend(files.into_iter().map(|file| Offered {
+            path: file.path,
+            sha256: file.sha256,
+            size: file.size,
+        }));
+        let bytes = self.offered.iter().fold(0u64, |sum, one| sum.saturating_add(one.size));
+        let limits = self.context.limits;
+        if self.offered.len() as u64 > limits.artifacts || bytes > limits.artifact_bytes {
+            self.stopped = Some(Outcome::Aborted {
+                reason: format!("it left more than {} artifacts or {} bytes", limits.artifacts, limits.artifact_bytes),
+            });
+            self.offered.clear();
+            self.overflown = true;
+        }
+        Ok(())
+    }
+
+    /// Has the script killed, and remembers what the build is to end with.
+    fn stop(&mut self, outcome: Outcome) -> Result<()> {
+        if self.stopped.is_none() {
+            self.stopped = Some(outcome.clone());
+            self.link.say(&ToWorker::Cancel { outcome }, b"")?;
+        }
+        Ok(())
+    }
+
+    fn result(
+        &self,
+        outcome: Outcome,
+        duration_ms: u64,
+        executable: Vec<spool::artifact_path::ArtifactPath>,
+        skipped: Vec<String>,
+    ) -> BuildResult {
+        let mut result = BuildResult::unrun(self.stopped.clone().unwrap_or(outcome), clock::now());
+        result.started = Some(self.since);
+        result.duration_ms = duration_ms;
+        result.worker = Some(self.context.name.clone());
+        result.artifacts = self.offered.len() as u64;
+        result.artifact_bytes = self.offered.iter().map(|one| one.size).sum();
+        result.executable = executable;
+        result.skipped = skipped.into_iter().take(100).map(|line| line.chars().take(300).collect()).collect();
+        result.system = self.context.system.clone();
+        result
+    }
+
+    /// Publishes and ends the build; hands itself back when contents are missing that the worker must upload.
+    fn finish(self, mut result: BuildResult) -> Result<Option<Self>> {
+        let manifest = match self.held.publish(&self.offered) {
+            Ok(Published::All(manifest)) => manifest,
+            Ok(Published::Missing(mut missing)) => {
+                missing.truncate(MOST_WANTED);
+                self.link.say(&ToWorker::Want { sha256: missing }, b"")?;
+                return Ok(Some(self));
+            }
+            Err(e) => {
+                result.outcome = Outcome::Aborted { reason: format!("its artifacts could not be kept: {e}") };
+                (result.artifacts, result.artifact_bytes) = (0, 0);
+                result.executable.clear();
+                Manifest::default()
+            }
+        };
+        let id = self.held.id().clone();
+        self.held.finish(result, &manifest)?;
+        self.link.say(&ToWorker::Finished { id }, b"")?;
+        Ok(None)
+    }
+}
+
+fn input_name(name: &str) -> Result<&'static str> {
+    [file::ENVIRONMENT, file::PACKAGES]
+        .into_iter()
+        .find(|known| *known == name)
+        .ok_or_else(|| Error::new(Kind::Data, format!("`{}` is no input", name.escape_default())))
+}

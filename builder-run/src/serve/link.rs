@@ -1,0 +1,110 @@
+//! The server's end of a session: standard input and output, with sockets that wake it.
+
+use crate::protocol::inbox::{Inbox, send};
+use crate::protocol::{ToServer, ToWorker};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use spool::error::{At, Result};
+use spool::wake::Listener;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+/// Seconds without a word after which the other end is asked whether it lives.
+const QUIET: Duration = Duration::from_secs(15);
+
+/// What came next.
+#[derive(Debug)]
+pub enum Event {
+    /// A message with its raw bytes.
+    Message(ToServer, Vec<u8>),
+    /// Somebody rang, or it is time to look again.
+    Look,
+    /// The worker is gone: end of stream, or silence for the grace time.
+    Gone(String),
+}
+
+/// The two streams of a session.
+#[derive(Debug)]
+pub struct Link {
+    input: File,
+    output: File,
+    inbox: Inbox,
+    heard: Instant,
+    asked: bool,
+    patience: Duration,
+}
+
+impl Link {
+    /// Standard input and output; a worker that is silent for `patience` counts as gone.
+    pub fn new(patience: Duration) -> Result<Link> {
+        let dup = |fd: std::os::fd::BorrowedFd<'_>| fd.try_clone_to_owned().map(File::from).at("use", "standard input");
+        Ok(Link {
+            input: dup(io::stdin().as_fd())?,
+            output: dup(io::stdout().as_fd())?,
+            inbox: Inbox::default(),
+            heard: Instant::now(),
+            asked: false,
+            patience,
+        })
+    }
+
+    /// Says something to the worker.
+    pub fn say(&mut self, message: &ToWorker, data: &[u8]) -> Result<()> {
+        send(&mut self.output, message, data).at("write to", "the worker")
+    }
+
+    /// Waits for a message, a ring or `look` to pass. Heartbeats are answered and asked for on the way.
+    pub fn next(&mut self, listeners: &[Listener], look: Duration) -> Result<Event> {
+        let until = Instant::now() + look;
+        loop {
+            match self.inbox.next::<ToServer>() {
+                Ok(Some((ToServer::Ping, _))) => {
+                    self.say(&ToWorker::Pong, b"")?;
+                    continue;
+                }
+                Ok(Some((ToServer::Pong, _))) => continue,
+                Ok(Some((message, data))) => return Ok(Event::Message(message, data.to_vec())),
+                Ok(None) => {}
+                Err(e) => return Ok(Event::Gone(e.to_string())),
+            }
+            let silent = self.heard.elapsed();
+            if silent > self.patience {
+                return Ok(Event::Gone(format!("it was silent for {} s", silent.as_secs())));
+            }
+            if silent > QUIET.min(self.patience / 3) && !self.asked {
+                self.say(&ToWorker::Ping, b"")?;
+                self.asked = true;
+            }
+            if Instant::now() >= until {
+                return Ok(Event::Look);
+            }
+            let left =
+                until.saturating_duration_since(Instant::now()).min(self.patience / 4 + Duration::from_millis(1));
+            let (readable, rung) = self.wait(listeners, left)?;
+            if readable {
+                self.heard = Instant::now();
+                self.asked = false;
+                match self.inbox.fill(&self.input) {
+                    Ok(true) => {}
+                    Ok(false) => return Ok(Event::Gone("it closed the connection".into())),
+                    Err(e) => return Ok(Event::Gone(e.to_string())),
+                }
+            } else if rung {
+                return Ok(Event::Look);
+            }
+        }
+    }
+
+    fn wait(&self, listeners: &[Listener], left: Duration) -> Result<(bool, bool)> {
+        let mut fds = vec![PollFd::new(&self.input, PollFlags::IN)];
+        fds.extend(listeners.iter().map(|listener| PollFd::new(listener, PollFlags::IN)));
+        let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(e).at("wait for", "the worker"),
+        }
+        let ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
+        Ok((ready(&fds[0]), fds[1..].iter().any(ready)))
+    }
+}

@@ -1,0 +1,176 @@
+//! A worker's session: who it is, then builds, one at a time.
+
+use super::building;
+use super::link::{Event, Link};
+use crate::protocol::{PROTOCOL, ToServer, ToWorker};
+use spool::Spool;
+use spool::config::Config;
+use spool::error::{Error, Kind, Result};
+use spool::held::HeldBuild;
+use spool::name::{Platform, WorkerName};
+use spool::queue::QueueView;
+use spool::wake::Listener;
+use spool::worker;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A lost wake-up costs at most this.
+const RESCAN: Duration = Duration::from_secs(5);
+
+/// Serves a worker until it goes.
+pub fn run(spool: &Spool, config: &Config, name: &WorkerName, local: bool) -> Result<()> {
+    let mut link = Link::new(Duration::from_secs(config.grace_seconds.into()))?;
+    let served = Server { spool, config, name, local }.serve(&mut link);
+    if let Err(error) = &served {
+        let _ = link.say(&ToWorker::Error { text: error.to_string() }, b"");
+    }
+    served
+}
+
+struct Server<'a> {
+    spool: &'a Spool,
+    config: &'a Config,
+    name: &'a WorkerName,
+    local: bool,
+}
+
+struct Welcome {
+    system: BTreeMap<String, String>,
+    wishes: Vec<Platform>,
+}
+
+impl Server<'_> {
+    fn serve(&self, link: &mut Link) -> Result<()> {
+        link.say(
+            &ToWorker::Hello {
+                protocol: PROTOCOL,
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                grace_seconds: self.config.grace_seconds,
+            },
+            b"",
+        )?;
+        let Some(welcome) = self.greet(link)? else { return Ok(()) };
+        let _session = self.open_session(welcome.system.clone())?;
+        let mut listeners = vec![Listener::new(self.spool.layout().wake_worker(self.name))?];
+        for platform in self.platforms(&welcome.wishes)? {
+            listeners.push(Listener::new(self.spool.layout().wake_queue(&platform))?);
+        }
+        let mut view = QueueView::default();
+        loop {
+            match link.next(&listeners[..1], RESCAN)? {
+                Event::Message(ToServer::Ready, _) => {}
+                Event::Message(other, _) => return Err(out_of_turn(&other, "ready")),
+                Event::Look => {
+                    listeners[0].drain();
+                    continue;
+                }
+                Event::Gone(_) => return Ok(()),
+            }
+            let Some(held) = self.wait_for_build(link, &listeners, &mut view, &welcome.wishes)? else { return Ok(()) };
+            let context = building::Context {
+                listeners: &listeners[..1],
+                name: self.name,
+                system: &welcome.system,
+                limits: &self.config.limits,
+                spool: self.spool,
+                touch_every: Duration::from_secs(self.config.grace_seconds.into()) / 4,
+            };
+            if !building::serve(&context, link, held)? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn greet(&self, link: &mut Link) -> Result<Option<Welcome>> {
+        loop {
+            match link.next(&[], RESCAN)? {
+                Event::Message(ToServer::Hello { protocol, platforms, system }, _) => {
+                    if !(PROTOCOL[0]..=PROTOCOL[1]).contains(&protocol) {
+                        let text =
+                            format!("protocol {protocol} is not spoken here, only {} to {}", PROTOCOL[0], PROTOCOL[1]);
+                        return Err(
+                            Error::new(Kind::Data, text).hint("install the same release of builder on both sides")
+                        );
+                    }
+                    return Ok(Some(Welcome { system: bounded(system), wishes: platforms }));
+                }
+                Event::Message(other, _) => return Err(out_of_turn(&other, "hello")),
+                Event::Look => {}
+                Event::Gone(_) => return Ok(None),
+            }
+        }
+    }
+
+    fn open_session(&self, system: BTreeMap<String, String>) -> Result<worker::Session> {
+        self.spool.open_session(self.name, system)?.ok_or_else(|| {
+            Error::new(Kind::TryAgain, format!("worker {} is connected already", self.name))
+                .hint("give each worker a key of its own, or wait until the old connection is given up")
+        })
+    }
+
+    /// What this worker may build and wants to: asked each time, because a sysadmin may have changed it.
+    fn platforms(&self, wishes: &[Platform]) -> Result<Vec<Platform>> {
+        if self.local {
+            return match wishes {
+                [] => Err(Error::new(Kind::Usage, "a local worker must say what it builds").hint("give --platform")),
+                _ => Ok(wishes.to_vec()),
+            };
+        }
+        let allowed = self.spool.worker(self.name)?.platforms;
+        if let Some(other) = wishes.iter().find(|wish| !allowed.contains(wish)) {
+            let allowed: Vec<&str> = allowed.iter().map(Platform::as_str).collect();
+            return Err(Error::new(Kind::NoPermission, format!("worker {} may not build {other}", self.name))
+                .hint(format!("it may build {}", allowed.join(", "))));
+        }
+        Ok(if wishes.is_empty() { allowed } else { wishes.to_vec() })
+    }
+
+    fn wait_for_build(
+        &self,
+        link: &mut Link,
+        listeners: &[Listener],
+        view: &mut QueueView,
+        wishes: &[Platform],
+    ) -> Result<Option<HeldBuild<'_>>> {
+        let platforms = self.platforms(wishes)?;
+        let mut fresh = false;
+        loop {
+            let rung = listeners.iter().fold(false, |rung, listener| listener.drain() || rung);
+            if rung {
+                view.refresh(self.spool, &platforms)?;
+                fresh = true;
+            }
+            while let Some(ticket) = view.pop() {
+                if let Some(held) = self.spool.claim(&ticket, self.name)? {
+                    return Ok(Some(held));
+                }
+            }
+            if !fresh {
+                view.refresh(self.spool, &platforms)?;
+                fresh = true;
+                continue;
+            }
+            match link.next(listeners, RESCAN)? {
+                Event::Message(other, _) => return Err(out_of_turn(&other, "nothing but heartbeats")),
+                Event::Look => {
+                    self.platforms(wishes)?;
+                    fresh = false;
+                }
+                Event::Gone(_) => return Ok(None),
+            }
+        }
+    }
+}
+
+/// A worker's own words end up in files and on terminals: few, short, printable.
+fn bounded(system: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let tidy = |text: String| text.chars().filter(|c| !c.is_control()).take(200).collect::<String>();
+    system.into_iter().take(32).map(|(key, value)| (tidy(key), tidy(value))).collect()
+}
+
+/// A message that has no place here.
+pub fn out_of_turn(message: &ToServer, expected: &str) -> Error {
+    let json = serde_json::to_string(message).unwrap_or_default();
+    let shown: String = json.chars().take(60).collect();
+    Error::new(Kind::Data, format!("`{shown}` came where {expected} was expected"))
+}

@@ -1,0 +1,133 @@
+//! The worker: connects, says what it is, waits for a build, runs it, sends what it left.
+
+mod build;
+mod collect;
+mod guard;
+mod link;
+mod place;
+mod process;
+mod strays;
+mod system;
+mod transport;
+
+pub use guard::run as guard;
+
+use crate::args::WorkerArgs;
+use crate::protocol::{PROTOCOL, ToServer, ToWorker};
+use link::{Event, Link};
+use spool::error::{Error, Kind, Result};
+use std::time::Duration;
+use tracing::{info, warn};
+
+/// The longest pause between two attempts to connect.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Serves builds until one is done, or with `--keep` until it is told to stop.
+pub fn run(args: &WorkerArgs) -> Result<()> {
+    let worker = Worker::new(args)?;
+    let mut pause = Duration::from_secs(1);
+    loop {
+        match worker.session(&mut pause) {
+            Ok(Ended::Asked) => return Ok(()),
+            Ok(Ended::OneBuild) if !args.keep => return Ok(()),
+            Ok(Ended::OneBuild) => {}
+            Err(e) if !args.keep => return Err(e),
+            Err(e) => warn!("{e}; trying again in {} s", pause.as_secs()),
+        }
+        if worker.signals.wait(pause) {
+            return Ok(());
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Why a session ended well.
+enum Ended {
+    /// A signal asked for it.
+    Asked,
+    /// The one build was carried out.
+    OneBuild,
+}
+
+struct Worker<'a> {
+    args: &'a WorkerArgs,
+    place: place::Place,
+    guard: guard::Guard,
+    signals: link::Signals,
+}
+
+impl<'a> Worker<'a> {
+    fn new(args: &'a WorkerArgs) -> Result<Worker<'a>> {
+        system::check_environment(&args.environment)?;
+        let place = place::Place::open(args.work.as_deref())?;
+        let guard = guard::Guard::start()?;
+        Ok(Worker { args, place, guard, signals: link::Signals::listen()? })
+    }
+
+    fn session(&self, pause: &mut Duration) -> Result<Ended> {
+        let mut transport = transport::connect(self.args)?;
+        let mut link = Link::new(transport.session()?, &self.signals)?;
+        let hello = match link.next(Duration::from_secs(30))? {
+            Event::Message(ToWorker::Hello { protocol, version, grace_seconds }, _) => {
+                (protocol, version, grace_seconds)
+            }
+            Event::Message(ToWorker::Error { text }, _) => {
+                return Err(Error::new(Kind::NoPermission, format!("the server refuses: {text}")));
+            }
+            Event::Signal => return Ok(Ended::Asked),
+            other => return Err(Error::new(Kind::TryAgain, format!("the server did not greet: {}", other.describe()))),
+        };
+        let ([lowest, highest], version, grace) = hello;
+        if PROTOCOL[1] < lowest || PROTOCOL[0] > highest {
+            return Err(Error::new(
+                Kind::Data,
+                format!(
+                    "the server is builder {version} and speaks protocol {lowest} to {highest}, this is {PROTOCOL:?}"
+                ),
+            )
+            .hint("install the same release on both sides"));
+        }
+        link.expect_life_within(Duration::from_secs(grace.into()) / 2);
+        link.say(
+            &ToServer::Hello {
+                protocol: PROTOCOL[1].min(highest),
+                platforms: self.args.platforms.clone(),
+                system: system::describe(),
+            },
+            b"",
+        )?;
+        info!("connected to builder {version}");
+        let mut inputs = system::Inputs::default();
+        loop {
+            inputs.refresh();
+            link.say(&ToServer::Ready, b"")?;
+            let Some(job) = self.wait(&mut link)? else { return Ok(Ended::Asked) };
+            *pause = Duration::from_secs(1);
+            let ended = build::run(self, &mut link, transport.as_mut(), job, &inputs)?;
+            if matches!(ended, build::End::Asked) {
+                return Ok(Ended::Asked);
+            }
+            if !self.args.keep {
+                return Ok(Ended::OneBuild);
+            }
+        }
+    }
+
+    fn wait(&self, link: &mut Link) -> Result<Option<build::Job>> {
+        loop {
+            match link.next(Duration::from_secs(3600))? {
+                Event::Message(ToWorker::Build { id, timeout_seconds, .. }, script) => {
+                    return Ok(Some(build::Job { id, script, timeout: Duration::from_secs(timeout_seconds) }));
+                }
+                Event::Message(ToWorker::Error { text }, _) => {
+                    return Err(Error::new(Kind::TryAgain, format!("the server ended the session: {text}")));
+                }
+                Event::Message(..) | Event::Timeout => {}
+                Event::Signal => return Ok(None),
+                other => {
+                    return Err(Error::new(Kind::TryAgain, format!("the connection is lost: {}", other.describe())));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Where builds run: a directory of the worker's, with a fresh one in it for each build.
+#![allow(clippy::disallowed_methods)]
+
+use fs2::FileExt;
+use spool::error::{At, Error, Kind, Result};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// The worker's directory, locked: two workers never share one.
+pub struct Place {
+    root: PathBuf,
+    _lock: File,
+    temporary: bool,
+}
+
+impl Place {
+    /// Opens the directory, makes it when it is missing, and removes what a killed worker left in it.
+    pub fn open(named: Option<&Path>) -> Result<Place> {
+        let temporary = named.is_none();
+        let root = match named {
+            Some(named) => std::path::absolute(named).at("find", named)?,
+            None => std::env::temp_dir().join(format!("builder-run.{}", std::process::id())),
+        };
+        if !root.is_dir() {
+            DirBuilder::new().mode(0o755).create(&root).at("create", &root)?;
+        }
+        let lock_path = root.join("lock");
+        let mut options = OpenOptions::new();
+        let lock = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&lock_path)
+            .at("open", &lock_path)?;
+        if FileExt::try_lock_exclusive(&lock).is_err() {
+            return Err(Error::new(Kind::TryAgain, format!("another worker uses {}", root.display()))
+                .hint("give each worker a directory of its own with --work"));
+        }
+        for entry in std::fs::read_dir(&root).at("read", &root)?.flatten() {
+            if entry.file_name().to_str().is_some_and(|name| name.parse::<spool::build_id::BuildId>().is_ok()) {
+                remove_stubborn(&entry.path());
+            }
+        }
+        Ok(Place { root, _lock: lock, temporary })
+    }
+
+    /// A fresh directory for a build, with the script in it.
+    pub fn room(&self, id: &spool::build_id::BuildId, script: &[u8]) -> Result<Room> {
+        let root = self.root.join(id.as_str());
+        if root.exists() {
+            remove_stubborn(&root);
+        }
+        let room = Room { root };
+        let make = |path: &Path| DirBuilder::new().mode(0o755).create(path).at("create", path);
+        make(&room.root)?;
+        for dir in [room.output(), room.home(), room.temporary()] {
+            make(&dir)?;
+        }
+        let path = room.script();
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o755).open(&path).at("create", &path)?;
+        file.write_all(script).at("write", &path)?;
+        Ok(room)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.temporary {
+            remove_stubborn(&self.root);
+        }
+    }
+}
+
+/// One build's directory; it goes when this is dropped.
+pub struct Room {
+    root: PathBuf,
+}
+
+impl Room {
+    /// The script.
+    pub fn script(&self) -> PathBuf {
+        self.root.join("script")
+    }
+
+    /// The working directory: what is left there is an artifact.
+    pub fn output(&self) -> PathBuf {
+        self.root.join("output")
+    }
+
+    /// HOME.
+    pub fn home(&self) -> PathBuf {
+        self.root.join("home")
+    }
+
+    /// TMPDIR.
+    pub fn temporary(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        remove_stubborn(&self.root);
+    }
+}
+
+/// Removes a tree, also one whose directories a script made unwritable.
+fn remove_stubborn(root: &Path) {
+    if std::fs::remove_dir_all(root).is_ok() {
+        return;
+    }
+    for entry in walkdir::WalkDir::new(root).into_iter().flatten().filter(|entry| entry.file_type().is_dir()) {
+        let _ = std::fs::set_permissions(entry.path(), Permissions::from_mode(0o700));
+    }
+    if let Err(e) = std::fs::remove_dir_all(root)
+        && e.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!("can't remove {}: {e}", root.display());
+    }
+}

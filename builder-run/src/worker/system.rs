@@ -1,0 +1,134 @@
+//! What the worker says of itself, and what goes into every build from its system.
+
+use spool::build_id::BuildId;
+use spool::digest::Sha256;
+use spool::error::{Error, Kind, Result};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::SystemTime;
+
+use super::place::Room;
+
+/// Operating system, kernel, architecture, cores, memory and versions.
+pub fn describe() -> BTreeMap<String, String> {
+    let uname = rustix::system::uname();
+    let text = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
+    let mut system = BTreeMap::from([
+        ("kernel".to_owned(), format!("{} {}", text(uname.sysname()), text(uname.release()))),
+        ("arch".to_owned(), text(uname.machine())),
+        ("builder".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+        ("os".to_owned(), os_name().unwrap_or_else(|| text(uname.sysname()))),
+    ]);
+    if let Ok(cores) = std::thread::available_parallelism() {
+        system.insert("cores".into(), cores.to_string());
+    }
+    if let Some(memory) = memory() {
+        system.insert("memory_bytes".into(), memory.to_string());
+    }
+    system
+}
+
+/// os-release(5).
+fn os_name() -> Option<String> {
+    let text = std::fs::read_to_string("/etc/os-release").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="))?;
+    Some(line.trim_matches('"').to_owned())
+}
+
+#[cfg(target_os = "linux")]
+fn memory() -> Option<u64> {
+    let info = rustix::system::sysinfo();
+    Some(info.totalram as u64 * u64::from(info.mem_unit))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn memory() -> Option<u64> {
+    None
+}
+
+/// Refuses variables that a script could not have, or that are the worker's own to set.
+pub fn check_environment(given: &[String]) -> Result<()> {
+    for pair in given {
+        let name = pair.split_once('=').map(|(name, _)| name);
+        let valid = name.is_some_and(|name| {
+            !name.is_empty()
+                && !name.starts_with("BUILDER_")
+                && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        });
+        if !valid || pair.contains(['\n', '\0']) {
+            return Err(Error::new(Kind::Usage, format!("--env {} is not NAME=VALUE", pair.escape_default()))
+                .hint("names have letters, digits and '_', and do not start with BUILDER_"));
+        }
+    }
+    Ok(())
+}
+
+/// The variables that a script gets.
+pub struct Environment {
+    /// All of them.
+    pub all: BTreeMap<String, String>,
+    /// Those that do not differ from build to build, as the file `environment` has them.
+    pub recorded: Vec<u8>,
+}
+
+/// A clean environment: nothing of the worker's own but what was asked for.
+pub fn environment(id: &BuildId, room: &Room, given: &[String]) -> Environment {
+    let mut steady = BTreeMap::from([
+        ("PATH".to_owned(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
+        ("LANG".to_owned(), "C.UTF-8".to_owned()),
+        ("BUILDER_JOB".to_owned(), id.job().to_string()),
+        ("BUILDER_PLATFORM".to_owned(), id.platform().to_string()),
+    ]);
+    steady.extend(
+        given.iter().filter_map(|pair| pair.split_once('=')).map(|(name, value)| (name.to_owned(), value.to_owned())),
+    );
+    let recorded: String = steady.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+    let mut all = steady;
+    all.insert("HOME".into(), room.home().display().to_string());
+    all.insert("TMPDIR".into(), room.temporary().display().to_string());
+    all.insert("BUILDER_BUILD".into(), id.to_string());
+    Environment { all, recorded: recorded.into_bytes() }
+}
+
+/// The list of the system's packages, asked for again only when the package database has changed.
+#[derive(Default)]
+pub struct Inputs {
+    packages: Option<(Vec<u8>, Sha256)>,
+    as_of: Option<SystemTime>,
+}
+
+/// A package database, and the command that lists it, sorted, a package a line.
+const DATABASES: [(&str, &[&str]); 4] = [
+    ("/var/lib/dpkg/status", &["dpkg-query", "-W", "-f=${Package} ${Version} ${Architecture}\\n"]),
+    ("/var/db/pkg/local.sqlite", &["pkg", "query", "%n %v %q"]),
+    ("/lib/apk/db/installed", &["apk", "list", "--installed", "--quiet"]),
+    ("/var/lib/rpm", &["rpm", "-qa", "--qf", "%{NAME} %{VERSION}-%{RELEASE} %{ARCH}\\n"]),
+];
+
+impl Inputs {
+    /// Looks at the system again.
+    pub fn refresh(&mut self) {
+        let Some((database, command)) = DATABASES.iter().find(|(database, _)| Path::new(database).exists()) else {
+            return;
+        };
+        let changed = std::fs::metadata(database).and_then(|meta| meta.modified()).ok();
+        if self.packages.is_some() && changed == self.as_of {
+            return;
+        }
+        let listed = Command::new(command[0]).args(&command[1..]).stdin(Stdio::null()).stderr(Stdio::null()).output();
+        self.packages = listed.ok().filter(|output| output.status.success()).map(|output| {
+            let mut lines: Vec<&[u8]> = output.stdout.split_inclusive(|byte| *byte == b'\n').collect();
+            lines.sort();
+            let list = lines.concat();
+            let digest = Sha256::of(&list);
+            (list, digest)
+        });
+        self.as_of = changed;
+    }
+
+    /// The list and its digest, where the system has one.
+    pub fn packages(&self) -> Option<(&[u8], Sha256)> {
+        self.packages.as_ref().map(|(list, digest)| (list.as_slice(), *digest))
+    }
+}
