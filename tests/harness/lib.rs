@@ -1,1 +1,163 @@
-//! The lab.
+//! The lab: a spool, an sshd of its own on loopback, the programs, and waiting that has a deadline.
+#![allow(clippy::disallowed_methods)]
+
+mod process;
+mod sshd;
+
+pub use process::{Finished, Running, eventually, wait_for};
+pub use sshd::Sshd;
+
+use spool::Spool;
+use spool::find::Build;
+use spool::place::Place;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// The platform that the tests' workers build.
+pub const PLATFORM: &str = "debian-12";
+
+/// A spool with all that belongs to it, in a directory that goes with it.
+pub struct Lab {
+    dir: tempfile::TempDir,
+    /// The spool.
+    pub spool: Spool,
+}
+
+impl Lab {
+    /// A fresh spool.
+    pub fn new() -> Lab {
+        let base = if cfg!(target_os = "linux") { Path::new("/tmp") } else { Path::new("/var/tmp") };
+        Lab::below(base)
+    }
+
+    /// A fresh spool on the file system of `base`.
+    pub fn below(base: &Path) -> Lab {
+        let dir = tempfile::Builder::new().prefix("lab").tempdir_in(base).expect("a temporary directory");
+        let (spool, _) = Spool::init(&dir.path().join("spool")).expect("a spool");
+        let lab = Lab { dir, spool };
+        std::fs::write(lab.config(), "grace_seconds = 2\n").expect("a configuration");
+        lab
+    }
+
+    /// A path in the lab's directory, beside the spool.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The spool's directory.
+    pub fn root(&self) -> &Path {
+        self.spool.layout().root()
+    }
+
+    /// The configuration file that the lab's programs use; it has a grace time of two seconds.
+    pub fn config(&self) -> PathBuf {
+        self.path("builder.toml")
+    }
+
+    /// A program of ours with this spool and configuration.
+    pub fn program(&self, name: &str) -> Command {
+        let mut command = Command::new(binary(name));
+        command.env("BUILDER_SPOOL", self.root()).env("BUILDER_CONFIG", self.config());
+        command.current_dir(self.dir.path());
+        command
+    }
+
+    /// `builder` with these words.
+    pub fn builder(&self, words: &[&str]) -> Finished {
+        Finished::of(self.program("builder").args(words))
+    }
+
+    /// `builder` with these words, which must succeed. Returns what it printed.
+    pub fn ok(&self, words: &[&str]) -> String {
+        let finished = self.builder(words);
+        assert_eq!(finished.code, 0, "builder {words:?}: {}", finished.stderr);
+        finished.stdout
+    }
+
+    /// A script file.
+    pub fn script(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, text).expect("a script");
+        path
+    }
+
+    /// Adds a manual job.
+    pub fn job(&self, name: &str, script: &str) {
+        let path = self.script(&format!("{name}.sh"), script);
+        self.ok(&["add", name, path.to_str().expect("UTF-8"), "--platform", PLATFORM, "--every", "never"]);
+    }
+
+    /// Queues a build of a job. Returns its id.
+    pub fn run(&self, job: &str) -> String {
+        self.ok(&["run", job]).trim().to_owned()
+    }
+
+    /// Starts builderd.
+    pub fn daemon(&self) -> Running {
+        Running::start("builderd", &mut self.program("builderd"), &self.path("builderd.log"))
+    }
+
+    /// Starts a worker over a pipe.
+    pub fn local_worker(&self, name: &str, words: &[&str]) -> Running {
+        let mut command = self.program("builder-run");
+        command.args(["worker", "--platform", PLATFORM, "--name", name, "--local"]).arg(self.root());
+        command.arg("--work").arg(self.path(&format!("work.{name}"))).args(words);
+        Running::start(name, &mut command, &self.path(&format!("{name}.log")))
+    }
+
+    /// The build with this id, where it is now.
+    pub fn build(&self, id: &str) -> Build<'_> {
+        self.spool.resolve(id).expect("the build")
+    }
+
+    /// Waits until a build is over.
+    pub fn finished(&self, id: &str) -> Build<'_> {
+        eventually(&format!("{id} is over"), || {
+            let build = self.build(id);
+            matches!(build.place, Place::Ended(_)).then_some(build)
+        })
+    }
+
+    /// All finished builds.
+    pub fn ended(&self) -> Vec<Build<'_>> {
+        self.spool.ended_builds(usize::MAX, |_| true).expect("the finished builds")
+    }
+
+    /// What must be true of every spool in which nobody is at work: each build in one state and whole.
+    pub fn check(&self) {
+        let mut seen = std::collections::BTreeSet::new();
+        for build in self.spool.open_builds().expect("the open builds").into_iter().chain(self.ended()) {
+            assert!(seen.insert(build.id.clone()), "{} is in two states", build.id);
+            assert!(build.dir().join("build.toml").is_file() && build.dir().join("script").is_file(), "{} is not whole", build.id);
+            if let Place::Ended(_) = build.place {
+                build.result().expect("a readable result").expect("a result");
+                let manifest = build.manifest().expect("a readable manifest");
+                if !manifest.is_empty() {
+                    let checked = Finished::of(Command::new("sha256sum").args(["--check", "--quiet", "manifest"]).current_dir(build.dir()));
+                    assert_eq!(checked.code, 0, "{}: {}", build.id, checked.stderr);
+                }
+            }
+        }
+    }
+}
+
+impl Default for Lab {
+    fn default() -> Lab {
+        Lab::new()
+    }
+}
+
+/// A program of ours, built once for all tests of a run.
+pub fn binary(name: &str) -> PathBuf {
+    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+    let directory = DIRECTORY.get_or_init(|| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--quiet", "--workspace", "--bins"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        assert!(cargo.status().expect("cargo").success(), "the programs can't be built");
+        // target/debug/deps/TEST is where a test runs.
+        let test = std::env::current_exe().expect("the test's path");
+        test.parent().and_then(Path::parent).expect("target/debug").to_owned()
+    });
+    directory.join(name)
+}

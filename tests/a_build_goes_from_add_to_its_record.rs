@@ -1,0 +1,99 @@
+//! From `builder add` to the record, over a real sshd; builderd comes and goes meanwhile.
+
+use harness::{Lab, PLATFORM, wait_for};
+use spool::place::{End, Place};
+
+const SCRIPT: &str = "#!/bin/sh\necho to stdout; echo to stderr >&2\nmkdir bin; printf 'hello\\n' > bin/hello; chmod +x bin/hello\nprintf 'odd' > 'a b'\nln -s /etc/passwd link\n";
+
+#[test]
+fn a_build_over_ssh_leaves_its_record_and_is_reproduced() {
+    let lab = Lab::new();
+    let sshd = lab.sshd();
+    let key = lab.add_worker("jail1");
+    let _worker = sshd.worker(&lab, "jail1", &key, &["--keep"]);
+    lab.job("hello", SCRIPT);
+    let first = lab.run("hello");
+    let build = lab.finished(&first);
+    assert_eq!(build.place, Place::Ended(End::Done), "{:?}", build.result());
+    assert_eq!(lab.ok(&["log", &first]), "to stdout\nto stderr\n");
+    assert_eq!(std::fs::read_to_string(build.dir().join("artifacts/bin/hello")).expect("the artifact"), "hello\n");
+    let second = lab.run("hello");
+    lab.finished(&second);
+    let record = lab.ok(&["show", &second]);
+    for text in ["Built on platform debian-12", "Execution result: exited 0", "bin/hello", "SHA256:5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03", "Reproduced by 1 build", "link: a symbolic link"] {
+        assert!(record.contains(text), "no {text:?} in\n{record}");
+    }
+    lab.ok(&["get", &first, "-o", "out"]);
+    let executable = harness::Finished::of(&mut std::process::Command::new(lab.path("out/bin/hello")));
+    assert_ne!(executable.code, 126, "the execute bit is back");
+    lab.check();
+}
+
+#[test]
+fn everything_but_time_works_while_builderd_is_down() {
+    let lab = Lab::new();
+    let daemon = lab.daemon();
+    lab.job("slow", "echo begun; while [ ! -e \"$HOME/../../go\" ]; do sleep 0.05; done; echo over");
+    let _worker = lab.local_worker("w", &["--keep"]);
+    let id = lab.run("slow");
+    wait_for("the script prints", || lab.ok(&["log", &id]).contains("begun"));
+    daemon.kill();
+    lab.job("other", "echo other");
+    let other = lab.run("other");
+    let _daemon = lab.daemon();
+    std::fs::write(lab.path("work.w/go"), "").expect("the sign");
+    assert_eq!(lab.builder(&["watch", &id]).code, 0);
+    assert_eq!(lab.ok(&["log", &id]), "begun\nover\n");
+    assert_eq!(lab.finished(&other).place, Place::Ended(End::Done));
+    assert!(lab.build(&id).attempts().expect("attempts").list.is_empty(), "it was never given to another worker");
+}
+
+#[test]
+fn a_watcher_and_a_script_agree_on_the_exit_code() {
+    let lab = Lab::new();
+    let _worker = lab.local_worker("w", &["--keep"]);
+    for (name, script, code) in [("seven", "exit 7", 7), ("killed", "kill -9 $$", 137), ("fine", "true", 0)] {
+        lab.job(name, script);
+        let id = lab.run(name);
+        assert_eq!(lab.builder(&["watch", &id]).code, code, "{name}");
+    }
+}
+
+#[test]
+fn a_due_job_is_fired_once_by_any_number_of_daemons() {
+    let lab = Lab::new();
+    let at = (jiff_now() + std::time::Duration::from_millis(300)).to_string();
+    let script = lab.script("x.sh", "true");
+    lab.ok(&["add", "timed", script.to_str().expect("UTF-8"), "--platform", PLATFORM, "--at", &at]);
+    assert!(lab.spool.open_builds().expect("builds").is_empty(), "nothing before its time");
+    let daemon = lab.daemon();
+    wait_for("it is fired", || lab.spool.open_builds().expect("builds").len() == 1);
+    let _worker = lab.local_worker("w", &["--keep"]);
+    wait_for("it is over", || lab.ended().len() == 1);
+    daemon.kill();
+    // The note that it was fired is lost, as in a crash between firing and noting.
+    std::fs::remove_file(lab.root().join("timers/timed")).expect("the note");
+    assert_eq!(harness::Finished::of(lab.program("builderd").arg("--once")).code, 0);
+    assert_eq!((lab.spool.open_builds().expect("builds").len(), lab.ended().len()), (0, 1));
+}
+
+fn jiff_now() -> jiff::Timestamp {
+    spool::clock::now()
+}
+
+#[test]
+fn cancelling_ends_a_queued_and_a_running_build_and_keeps_what_was_printed() {
+    let lab = Lab::new();
+    lab.job("long", "echo begun; sleep 1000");
+    let queued = lab.run("long");
+    lab.ok(&["cancel", &queued]);
+    assert_eq!(lab.finished(&queued).result().expect("readable").expect("there").outcome, spool::record::Outcome::Cancelled);
+    let _worker = lab.local_worker("w", &["--keep"]);
+    let running = lab.run("long");
+    wait_for("the script prints", || lab.ok(&["log", &running]).contains("begun"));
+    lab.ok(&["cancel", &running]);
+    let build = lab.finished(&running);
+    assert_eq!(build.result().expect("readable").expect("there").outcome, spool::record::Outcome::Cancelled);
+    assert_eq!(lab.ok(&["log", &running]), "begun\n");
+    assert_eq!(spool::disk::names(&lab.root().join("cancel")).expect("requests"), Vec::<String>::new());
+}

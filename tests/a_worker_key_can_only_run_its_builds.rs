@@ -1,0 +1,141 @@
+//! What a worker's key can't do, tried with OpenSSH's own `ssh` and `sftp`.
+
+use harness::{Finished, Lab, Running, Sshd, wait_for};
+use std::path::{Path, PathBuf};
+
+/// A lab in which worker `w0` holds a build that waits for a sign; `w1` has a key and no build.
+struct Siege {
+    lab: Lab,
+    sshd: Sshd,
+    key: PathBuf,
+    other_key: PathBuf,
+    _worker: Running,
+    id: String,
+}
+
+fn siege() -> Siege {
+    let lab = Lab::new();
+    let sshd = lab.sshd();
+    let (key, other_key) = (lab.add_worker("w0"), lab.add_worker("w1"));
+    lab.job("waits", "echo begun; while [ ! -e \"$HOME/../../go\" ]; do sleep 0.05; done; echo mine > mine");
+    let id = lab.run("waits");
+    let worker = sshd.worker(&lab, "w0", &key, &["--keep"]);
+    wait_for("the script prints", || lab.ok(&["log", &id]).contains("begun"));
+    Siege { lab, sshd, key, other_key, _worker: worker, id }
+}
+
+impl Siege {
+    /// The contents in the upload area: names that are no digest are uploads that were not closed.
+    fn uploaded(&self) -> Vec<String> {
+        spool::disk::names(&self.lab.root().join("active").join(&self.id).join("upload")).expect("the upload area")
+    }
+
+    fn sftp(&self, key: &Path, batch: &str) -> Finished {
+        self.sshd.sftp(&self.lab, key, batch)
+    }
+}
+
+#[test]
+fn no_other_command_no_forwarding_no_terminal() {
+    let siege = siege();
+    let ssh = |words: &[&str], before: &[&str]| {
+        let mut command = siege.sshd.ssh(&siege.lab, &siege.key);
+        Finished::of(command.args(before).arg(siege.sshd.destination()).args(words))
+    };
+    for words in [&["id"][..], &["sh", "-c", "id"], &["builder-run", "serve", "--worker", "w1"], &["scp", "-t", "/tmp"], &["serve;id"]] {
+        let refused = ssh(words, &[]);
+        assert_eq!(refused.code, 77, "{words:?} {refused:?}");
+        assert!(refused.stderr.contains("this key can't run"), "{refused:?}");
+        assert!(!refused.stdout.contains("uid="), "{refused:?}");
+    }
+    let terminal = ssh(&["serve"], &["-tt"]);
+    assert!(terminal.stderr.contains("PTY allocation request failed"), "{terminal:?}");
+    let remote = ssh(&["serve"], &["-o", "ExitOnForwardFailure=yes", "-R", "0:127.0.0.1:1"]);
+    assert!(remote.stderr.contains("forwarding failed"), "{remote:?}");
+    let direct = ssh(&[], &["-W", "127.0.0.1:22"]);
+    assert!(direct.stderr.contains("administratively prohibited"), "{direct:?}");
+}
+
+#[test]
+fn no_second_session_and_no_second_build() {
+    let siege = siege();
+    let mut second = siege.sshd.worker(&siege.lab, "w0b", &siege.key, &[]);
+    wait_for("the second session is refused", || !second.runs());
+    assert!(second.said().contains("worker w0 is connected already"), "{}", second.said());
+    assert_eq!(second.ended(), 77);
+}
+
+#[test]
+fn no_build_of_a_platform_that_the_worker_may_not_build() {
+    let siege = siege();
+    let mut worker = siege.sshd.worker(&siege.lab, "w1", &siege.other_key, &["--platform", "freebsd-14"]);
+    wait_for("it is refused", || !worker.runs());
+    assert!(worker.said().contains("worker w1 may not build freebsd-14; it may build debian-12"), "{}", worker.said());
+}
+
+#[test]
+fn no_upload_without_a_build() {
+    let siege = siege();
+    siege.lab.script("file", "content");
+    let refused = siege.sftp(&siege.other_key, "put file\n");
+    assert_ne!(refused.code, 0);
+    assert!(refused.stderr.contains("worker w1 has no build"), "{refused:?}");
+    assert!(siege.uploaded().is_empty());
+}
+
+#[test]
+fn an_upload_stays_in_its_build_and_nothing_is_read_back() {
+    let siege = siege();
+    siege.lab.script("file", "content");
+    std::os::unix::fs::symlink("/etc/passwd", siege.lab.path("link")).expect("a link");
+    let put = siege.sftp(&siege.key, "put file\nput file /artifacts/sub/file\n");
+    assert_eq!(put.code, 0, "{put:?}");
+    let digest = spool::digest::Sha256::of(b"content").to_string();
+    assert_eq!(siege.uploaded(), [digest.clone()]);
+    for (batch, says) in [
+        ("put file /etc/passwd2\n", "outside /artifacts"),
+        ("put file ../../x\n", ".."),
+        ("put file /../x\n", ".."),
+        ("get file back\n", "read"),
+        ("symlink /etc/passwd y\n", "link"),
+        ("ln /artifacts/file y\n", "link"),
+        ("ls\n", ""),
+        ("put file\nreput file file\n", ""),
+    ] {
+        let refused = siege.sftp(&siege.key, batch);
+        assert_ne!(refused.code, 0, "{batch:?} {refused:?}");
+        assert!(refused.stderr.contains(says), "{batch:?} {refused:?}");
+        assert_eq!(siege.uploaded(), [digest.clone()], "{batch:?}");
+    }
+    assert!(!siege.lab.path("back").exists() || std::fs::read(siege.lab.path("back")).expect("a file").is_empty());
+    assert!(!Path::new("/etc/passwd2").exists());
+    std::fs::write(siege.lab.path("work.w0/go"), "").expect("the sign");
+    let build = siege.lab.finished(&siege.id);
+    let names: Vec<String> = build.manifest().expect("readable").iter().map(|(path, _)| path.to_string()).collect();
+    assert_eq!(names, ["mine"], "what was uploaded and not offered is no artifact");
+    assert!(!build.dir().join("upload").exists());
+    siege.lab.check();
+}
+
+#[test]
+fn a_removed_worker_is_not_let_in() {
+    let siege = siege();
+    siege.lab.ok(&["worker", "rm", "w1"]);
+    let refused = Finished::of(siege.sshd.ssh(&siege.lab, &siege.other_key).arg(siege.sshd.destination()).arg("serve"));
+    assert_eq!(refused.code, 255, "{refused:?}");
+    assert!(refused.stderr.contains("Permission denied"), "{refused:?}");
+}
+
+#[test]
+fn sshd_can_ask_for_the_keys_instead() {
+    let lab = Lab::new();
+    let key = lab.add_worker("w0");
+    let public = std::fs::read_to_string(key.with_extension("pub")).expect("a key");
+    let words: Vec<&str> = public.split_whitespace().take(2).collect();
+    let line = Finished::of(lab.program("builder-run").arg("authorized-keys").args(&words));
+    assert_eq!(line.stdout.lines().count(), 1, "{line:?}");
+    let generated = std::fs::read_to_string(lab.spool.layout().authorized_keys()).expect("the file");
+    assert!(generated.contains(line.stdout.trim()), "{generated}");
+    let unknown = Finished::of(lab.program("builder-run").args(["authorized-keys", "ssh-ed25519", &"A".repeat(68)]));
+    assert_eq!((unknown.code, unknown.stdout.as_str()), (0, ""));
+}

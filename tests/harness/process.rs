@@ -1,0 +1,120 @@
+//! Real processes, and waiting for what they do.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a test waits for something that must happen.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// Waits until `look` gives something; fails the test when it does not in two minutes.
+pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + DEADLINE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < until, "waited in vain until {what}");
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+}
+
+/// Waits until something is true.
+pub fn wait_for(what: &str, mut look: impl FnMut() -> bool) {
+    eventually(what, || look().then_some(()));
+}
+
+/// A program that has ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its exit code; 128 + N after signal N.
+    pub code: i32,
+    /// What it printed.
+    pub stdout: String,
+    /// What it said on standard error.
+    pub stderr: String,
+}
+
+impl Finished {
+    /// Runs a program to its end, without input.
+    pub fn of(command: &mut Command) -> Finished {
+        use std::os::unix::process::ExitStatusExt;
+        let output = command.stdin(Stdio::null()).output().unwrap_or_else(|e| panic!("{command:?} can't be started: {e}"));
+        Finished {
+            code: output.status.code().unwrap_or_else(|| 128 + output.status.signal().unwrap_or_default()),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Fails the test unless the program ended with this code and one line on standard error that has `text`.
+    pub fn refused(&self, code: i32, text: &str) {
+        assert_eq!(self.code, code, "{self:?}");
+        assert_eq!(self.stderr.trim_end().lines().count(), 1, "{self:?}");
+        assert!(self.stderr.contains(text), "{self:?}");
+    }
+}
+
+/// A program in the background; it is killed when this is dropped.
+pub struct Running {
+    name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Running {
+    /// Starts a program; what it says goes to a log that is shown when the test waits for it in vain.
+    pub fn start(name: &str, command: &mut Command, log: &Path) -> Running {
+        let file = File::options().append(true).create(true).open(log).expect("a log");
+        let errors = file.try_clone().expect("a log");
+        let child = command.stdin(Stdio::null()).stdout(file).stderr(errors).spawn();
+        let child = child.unwrap_or_else(|e| panic!("{command:?} can't be started: {e}"));
+        Running { name: name.to_owned(), child, log: log.to_owned() }
+    }
+
+    /// Its process number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has said so far.
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Whether it runs still.
+    pub fn runs(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Kills it as a crash would: it gets no chance to do anything.
+    pub fn kill(mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Asks it to stop.
+    pub fn terminate(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    }
+
+    /// Waits for its end. Returns its exit code.
+    pub fn ended(mut self) -> i32 {
+        let name = self.name.clone();
+        let child = &mut self.child;
+        let status = eventually(&format!("{name} has ended"), || child.try_wait().expect("its status"));
+        status.code().unwrap_or(-1)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- {} said:\n{}", self.name, self.said());
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! A real sshd on loopback, with keys made for the test.
+
+use crate::process::{Finished, Running, wait_for};
+use crate::{Lab, PLATFORM};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// An sshd that knows the lab's workers and nobody else.
+pub struct Sshd {
+    process: Option<Running>,
+    port: u16,
+}
+
+impl Lab {
+    /// Starts an sshd that reads the spool's own authorized_keys.
+    pub fn sshd(&self) -> Sshd {
+        let port = free_port();
+        self.key("host");
+        let config = format!(
+            "ListenAddress 127.0.0.1\nPort {port}\nHostKey {host}\nPidFile none\nAuthorizedKeysFile {keys}\n\
+             UsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nStrictModes no\n\
+             PermitRootLogin forced-commands-only\nMaxStartups 100\nSubsystem sftp internal-sftp\nLogLevel VERBOSE\n",
+            host = self.path("host").display(),
+            keys = self.spool.layout().authorized_keys().display(),
+        );
+        std::fs::write(self.path("sshd_config"), config).expect("sshd's configuration");
+        let host_key = std::fs::read_to_string(self.path("host.pub")).expect("the host key");
+        std::fs::write(self.path("known_hosts"), format!("[127.0.0.1]:{port} {host_key}")).expect("known hosts");
+        let mut sshd = Sshd { process: None, port };
+        sshd.start(self);
+        sshd
+    }
+
+    /// Makes a key pair in the lab's directory. Returns the private one.
+    pub fn key(&self, name: &str) -> PathBuf {
+        let path = self.path(name);
+        let made = Finished::of(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", name, "-f"]).arg(&path));
+        assert_eq!(made.code, 0, "{}", made.stderr);
+        path
+    }
+
+    /// Adds a worker with a key of its own, as a sysadmin does.
+    pub fn add_worker(&self, name: &str) -> PathBuf {
+        let key = self.key(name);
+        let public = key.with_extension("pub");
+        self.ok(&["worker", "add", name, public.to_str().expect("UTF-8"), "--platform", PLATFORM]);
+        key
+    }
+}
+
+impl Sshd {
+    /// Starts it again after [`Sshd::stop`].
+    pub fn start(&mut self, lab: &Lab) {
+        // sshd wants this directory when it runs as root.
+        let _ = std::fs::create_dir_all("/run/sshd");
+        let program = Path::new("/usr/sbin/sshd");
+        assert!(program.exists(), "sshd is missing: install the package openssh-server");
+        let mut command = Command::new(program);
+        command.arg("-D").arg("-e").arg("-f").arg(lab.path("sshd_config"));
+        self.process = Some(Running::start("sshd", &mut command, &lab.path("sshd.log")));
+        let port = self.port;
+        wait_for("sshd listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    }
+
+    /// Kills the listening sshd; open connections live on in processes of their own.
+    pub fn stop(&mut self) {
+        self.process.take();
+    }
+
+    /// The address as a worker takes it.
+    pub fn url(&self) -> String {
+        format!("ssh://{}@127.0.0.1:{}", user(), self.port)
+    }
+
+    /// OpenSSH's own client with a worker's key; more options and the command follow.
+    pub fn ssh(&self, lab: &Lab, key: &Path) -> Command {
+        let mut command = Command::new("ssh");
+        self.options(&mut command, lab, key);
+        command.arg("-p").arg(self.port.to_string());
+        command
+    }
+
+    /// The destination for [`Sshd::ssh`].
+    pub fn destination(&self) -> String {
+        format!("{}@127.0.0.1", user())
+    }
+
+    /// OpenSSH's own `sftp` with a worker's key, reading commands from a batch file.
+    pub fn sftp(&self, lab: &Lab, key: &Path, batch: &str) -> Finished {
+        let file = lab.path("batch");
+        std::fs::write(&file, batch).expect("a batch file");
+        let mut command = Command::new("sftp");
+        self.options(&mut command, lab, key);
+        command.arg("-P").arg(self.port.to_string()).arg("-b").arg(file).arg(self.destination());
+        command.current_dir(lab.path(""));
+        Finished::of(&mut command)
+    }
+
+    fn options(&self, command: &mut Command, lab: &Lab, key: &Path) {
+        command.args(["-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-i"]).arg(key);
+        command.arg("-o").arg(format!("UserKnownHostsFile={}", lab.path("known_hosts").display()));
+    }
+
+    /// Starts a worker that comes in over SSH with its own key.
+    pub fn worker(&self, lab: &Lab, name: &str, key: &Path, words: &[&str]) -> Running {
+        let mut command = lab.program("builder-run");
+        command.arg("worker").arg(self.url()).arg("--identity").arg(key);
+        command.arg("--known-hosts").arg(lab.path("known_hosts"));
+        command.arg("--work").arg(lab.path(&format!("work.{name}"))).args(words);
+        Running::start(name, &mut command, &lab.path(&format!("{name}.log")))
+    }
+}
+
+fn user() -> String {
+    let named = Finished::of(Command::new("id").arg("-un"));
+    named.stdout.trim().to_owned()
+}
+
+/// The system gives a port that nobody uses; sshd takes it a moment later.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    listener.local_addr().expect("its address").port()
+}

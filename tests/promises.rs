@@ -1,0 +1,33 @@
+//! The promises of builder, each with the file that tests it.
+//!
+//! 1. An acknowledged job or result survives a crash at any instant:
+//!    `an_acknowledged_job_survives_a_crash.rs`, `a_full_disk_loses_nothing.rs`
+//! 2. A build is in exactly one state, and runs at most once at a time: `a_build_runs_at_most_once_at_a_time.rs`
+//! 3. A worker's key can do nothing but its own builds: `a_worker_key_can_only_run_its_builds.rs`
+//! 4. A build outlives the daemon: `a_build_goes_from_add_to_its_record.rs`
+//! 5. Every console line arrives once, in order, at every watcher: `every_console_line_arrives_once.rs`
+//! 6. What is in the store is what its name says, and stored once: `what_is_stored_is_stored_once.rs`
+//! 7. Nothing of a script outlives its deadline: `nothing_of_a_script_outlives_its_deadline.rs`
+//! 8. `spool-layout.md` is true: `the_layout_document_is_true.rs`
+//!
+//! And at the door: `bad_input_is_refused_in_one_line.rs`
+
+use std::path::Path;
+
+/// A test file that nobody lists, or that Cargo does not know, would be forgotten.
+#[test]
+fn each_promise_file_is_listed_here_and_known_to_cargo() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let contents = include_str!("promises.rs");
+    let manifest = include_str!("Cargo.toml");
+    let mut files = 0;
+    for entry in std::fs::read_dir(dir).expect("the tests").flatten() {
+        let name = entry.file_name().into_string().expect("UTF-8");
+        if name.ends_with(".rs") && name != "promises.rs" {
+            files += 1;
+            assert!(contents.contains(&format!("`{name}`")), "{name} is not listed in promises.rs");
+            assert!(manifest.contains(&format!("path = \"{name}\"")), "{name} is not in Cargo.toml");
+        }
+    }
+    assert!(files >= 10, "only {files} files");
+}
