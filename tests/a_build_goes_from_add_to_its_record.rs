@@ -20,7 +20,14 @@ fn a_build_over_ssh_leaves_its_record_and_is_reproduced() {
     let second = lab.run("hello");
     lab.finished(&second);
     let record = lab.ok(&["show", &second]);
-    for text in ["Built on platform debian-12", "Execution result: exited 0", "bin/hello", "SHA256:5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03", "Reproduced by 1 build", "link: a symbolic link"] {
+    for text in [
+        "Built on platform debian-12",
+        "Execution result: exited 0",
+        "bin/hello",
+        "SHA256:5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03",
+        "Reproduced by 1 build",
+        "link: a symbolic link",
+    ] {
         assert!(record.contains(text), "no {text:?} in\n{record}");
     }
     lab.ok(&["get", &first, "-o", "out"]);
@@ -87,7 +94,10 @@ fn cancelling_ends_a_queued_and_a_running_build_and_keeps_what_was_printed() {
     lab.job("long", "echo begun; sleep 1000");
     let queued = lab.run("long");
     lab.ok(&["cancel", &queued]);
-    assert_eq!(lab.finished(&queued).result().expect("readable").expect("there").outcome, spool::record::Outcome::Cancelled);
+    assert_eq!(
+        lab.finished(&queued).result().expect("readable").expect("there").outcome,
+        spool::record::Outcome::Cancelled
+    );
     let _worker = lab.local_worker("w", &["--keep"]);
     let running = lab.run("long");
     wait_for("the script prints", || lab.ok(&["log", &running]).contains("begun"));

@@ -8,9 +8,17 @@ use std::collections::BTreeMap;
 
 fn enqueue(lab: &Lab, job: &str) -> Ticket {
     let now = spool::clock::now();
-    let id = BuildId::unique(now, &job.parse().expect("a name"), &harness::PLATFORM.parse().expect("a platform")).expect("an id");
+    let id = BuildId::unique(now, &job.parse().expect("a name"), &harness::PLATFORM.parse().expect("a platform"))
+        .expect("an id");
     let ticket = Ticket { priority: Priority::NORMAL, id };
-    let request = Request { queued: now, origin: Origin::Run, timeout_seconds: 60, attempts: 3, template: None, values: BTreeMap::new() };
+    let request = Request {
+        queued: now,
+        origin: Origin::Run,
+        timeout_seconds: 60,
+        attempts: 3,
+        template: None,
+        values: BTreeMap::new(),
+    };
     lab.spool.enqueue(&ticket, &request, b"true").expect("queued");
     ticket
 }
@@ -27,7 +35,8 @@ fn of_many_claimers_one_wins() {
                     let (spool, ticket, barrier) = (lab.spool.clone(), &ticket, &barrier);
                     scope.spawn(move || {
                         barrier.wait();
-                        let won = spool.claim(ticket, &format!("w{n}").parse().expect("a name")).expect("a clear answer");
+                        let won =
+                            spool.claim(ticket, &format!("w{n}").parse().expect("a name")).expect("a clear answer");
                         usize::from(won.is_some())
                     })
                 })
@@ -46,7 +55,8 @@ fn claim_against_removal_has_one_winner() {
         let id: BuildId = lab.run("victim").parse().expect("an id");
         let ticket = Ticket { priority: Priority::FRONT, id };
         let (claimed, removed) = std::thread::scope(|scope| {
-            let claim = scope.spawn(|| lab.spool.claim(&ticket, &"w".parse().expect("a name")).expect("a clear answer"));
+            let claim =
+                scope.spawn(|| lab.spool.claim(&ticket, &"w".parse().expect("a name")).expect("a clear answer"));
             let removed = lab.spool.remove_job(&"victim".parse().expect("a name")).expect("removed");
             (claim.join().expect("no panic"), removed)
         });
@@ -68,7 +78,12 @@ fn ten_workers_run_two_hundred_builds_once_each() {
     for n in 0..200 {
         lab.spool
             .add_job(&format!("job{n}").parse().expect("a name"), &manual(&script))
-            .and_then(|_| lab.spool.run_job(&format!("job{n}").parse().expect("a name"), &[harness::PLATFORM.parse().expect("a platform")]))
+            .and_then(|_| {
+                lab.spool.run_job(
+                    &format!("job{n}").parse().expect("a name"),
+                    &[harness::PLATFORM.parse().expect("a platform")],
+                )
+            })
             .expect("queued");
     }
     wait_for("all builds are over", || lab.ended().len() == 200);

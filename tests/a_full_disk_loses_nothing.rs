@@ -34,7 +34,9 @@ impl Disk {
 
     fn fill(&self) -> PathBuf {
         let ballast = self.mount.join("ballast");
-        let filled = Finished::of(Command::new("dd").args(["if=/dev/zero", "bs=4k", "status=none"]).arg(format!("of={}", ballast.display())));
+        let filled = Finished::of(
+            Command::new("dd").args(["if=/dev/zero", "bs=4k", "status=none"]).arg(format!("of={}", ballast.display())),
+        );
         assert_ne!(filled.code, 0, "the disk is full now");
         ballast
     }

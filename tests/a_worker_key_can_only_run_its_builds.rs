@@ -42,7 +42,13 @@ fn no_other_command_no_forwarding_no_terminal() {
         let mut command = siege.sshd.ssh(&siege.lab, &siege.key);
         Finished::of(command.args(before).arg(siege.sshd.destination()).args(words))
     };
-    for words in [&["id"][..], &["sh", "-c", "id"], &["builder-run", "serve", "--worker", "w1"], &["scp", "-t", "/tmp"], &["serve;id"]] {
+    for words in [
+        &["id"][..],
+        &["sh", "-c", "id"],
+        &["builder-run", "serve", "--worker", "w1"],
+        &["scp", "-t", "/tmp"],
+        &["serve;id"],
+    ] {
         let refused = ssh(words, &[]);
         assert_eq!(refused.code, 77, "{words:?} {refused:?}");
         assert!(refused.stderr.contains("this key can't run"), "{refused:?}");

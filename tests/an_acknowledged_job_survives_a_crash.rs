@@ -78,8 +78,15 @@ fn add(lab: &Lab, dice: &mut Dice, n: usize, script: &str) -> Option<String> {
 /// Kills the `serve` of a worker: the only child of a local worker beside its guard and the script.
 fn kill_a_server(workers: &[Running], dice: &mut Dice) {
     let worker = &workers[dice.below(workers.len() as u64) as usize];
-    let found = harness::Finished::of(std::process::Command::new("pgrep").args(["-P", &worker.pid().to_string(), "-f", "builder-run serve"]));
-    if let Some(pid) = found.stdout.lines().next().and_then(|pid| pid.parse().ok()).and_then(rustix::process::Pid::from_raw) {
+    let found = harness::Finished::of(std::process::Command::new("pgrep").args([
+        "-P",
+        &worker.pid().to_string(),
+        "-f",
+        "builder-run serve",
+    ]));
+    if let Some(pid) =
+        found.stdout.lines().next().and_then(|pid| pid.parse().ok()).and_then(rustix::process::Pid::from_raw)
+    {
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
     }
 }
@@ -89,7 +96,13 @@ fn a_killed_worker_leaves_no_script_behind_and_its_build_runs_again() {
     let lab = Lab::new();
     let _daemon = lab.daemon();
     let pid_file = lab.path("pid");
-    lab.job("long", &format!("if [ -e {0} ]; then echo again; exit 0; fi\necho $$ > {0}; echo begun; sleep 1000", pid_file.display()));
+    lab.job(
+        "long",
+        &format!(
+            "if [ -e {0} ]; then echo again; exit 0; fi\necho $$ > {0}; echo begun; sleep 1000",
+            pid_file.display()
+        ),
+    );
     let id = lab.run("long");
     let worker = lab.local_worker("w0", &["--keep"]);
     wait_for("the script runs", || lab.ok(&["log", &id]).contains("begun"));

@@ -16,7 +16,8 @@ fn job_names_that_could_escape_or_confuse() {
     let before = contents(&lab);
     let long = "n".repeat(300);
     for name in ["a/b", "..", "../../x", "line\nbreak", "", ".hidden", long.as_str()] {
-        lab.builder(&["add", "--platform", PLATFORM, "--", name, script.to_str().expect("UTF-8")]).refused(65, "is not a job name");
+        lab.builder(&["add", "--platform", PLATFORM, "--", name, script.to_str().expect("UTF-8")])
+            .refused(65, "is not a job name");
     }
     assert_eq!(contents(&lab), before);
 }
@@ -100,7 +101,9 @@ fn templates_name_what_is_wrong_with_their_values() {
     let lab = Lab::new();
     let template = lab.script("t", "#!/bin/sh\n#% template: test\n#% var NAME: a name\necho '%%NAME%%'\n");
     let template = template.to_str().expect("UTF-8");
-    let add = |more: &[&str]| lab.builder(&[&["add", "job", "--template", template, "--platform", PLATFORM][..], more].concat());
+    let add = |more: &[&str]| {
+        lab.builder(&[&["add", "job", "--template", template, "--platform", PLATFORM][..], more].concat())
+    };
     add(&[]).refused(64, "NAME");
     add(&["--set", "NAM=x", "--set", "NAME=y"]).refused(64, "NAM");
     add(&["--set", "NAME=it's"]).refused(65, "NAME");
@@ -111,13 +114,22 @@ fn templates_name_what_is_wrong_with_their_values() {
 fn what_is_not_there_is_named() {
     let lab = Lab::new();
     lab.job("hello", "true");
-    for words in [&["run", "hallo"][..], &["rm", "hallo"], &["show", "hallo"], &["watch", "hallo"], &["log", "hallo"], &["cancel", "hallo"], &["get", "hallo"]] {
+    for words in [
+        &["run", "hallo"][..],
+        &["rm", "hallo"],
+        &["show", "hallo"],
+        &["watch", "hallo"],
+        &["log", "hallo"],
+        &["cancel", "hallo"],
+        &["get", "hallo"],
+    ] {
         lab.builder(words).refused(66, "hallo");
     }
     lab.builder(&["worker", "rm", "nobody"]).refused(66, "nobody");
     lab.builder(&["add", "hello", "s", "--platform", PLATFORM]).refused(66, "s");
     let script = lab.script("s", "true");
-    lab.builder(&["add", "hello", script.to_str().expect("UTF-8"), "--platform", PLATFORM]).refused(73, "there is a job hello already");
+    lab.builder(&["add", "hello", script.to_str().expect("UTF-8"), "--platform", PLATFORM])
+        .refused(73, "there is a job hello already");
     lab.builder(&["run", "hello", "--platform", "freebsd-14"]).refused(65, "freebsd-14");
 }
 

@@ -16,7 +16,12 @@ fn peak(pid: u32) -> Option<u64> {
 
 fn server_of(worker: &Running) -> u32 {
     eventually("the worker has its server", || {
-        let found = harness::Finished::of(std::process::Command::new("pgrep").args(["-P", &worker.pid().to_string(), "-f", "builder-run serve"]));
+        let found = harness::Finished::of(std::process::Command::new("pgrep").args([
+            "-P",
+            &worker.pid().to_string(),
+            "-f",
+            "builder-run serve",
+        ]));
         found.stdout.lines().next()?.parse().ok()
     })
 }

@@ -19,7 +19,17 @@ fn children_that_ignore_term_and_children_with_a_session_of_their_own_die() {
         escaped.display()
     );
     let script = lab.script("stubborn.sh", &format!("#!/bin/bash\n{text}"));
-    lab.ok(&["add", "stubborn", script.to_str().expect("UTF-8"), "--platform", PLATFORM, "--every", "never", "--timeout", "1s"]);
+    lab.ok(&[
+        "add",
+        "stubborn",
+        script.to_str().expect("UTF-8"),
+        "--platform",
+        PLATFORM,
+        "--every",
+        "never",
+        "--timeout",
+        "1s",
+    ]);
     let id = lab.run("stubborn");
     let _worker = lab.local_worker("w", &["--keep", "--kill-after", "1"]);
     wait_for("both children live", || alive(&stubborn) && alive(&escaped));
@@ -34,7 +44,14 @@ fn children_that_ignore_term_and_children_with_a_session_of_their_own_die() {
 fn a_background_child_that_holds_the_output_does_not_hold_the_build() {
     let lab = Lab::new();
     let pid = lab.path("pid");
-    lab.job("holder", &format!("sh -c 'echo $$ > {}; exec sleep 1000' &\nwhile [ ! -s {} ]; do sleep 0.01; done\necho last words\nexit 3", pid.display(), pid.display()));
+    lab.job(
+        "holder",
+        &format!(
+            "sh -c 'echo $$ > {}; exec sleep 1000' &\nwhile [ ! -s {} ]; do sleep 0.01; done\necho last words\nexit 3",
+            pid.display(),
+            pid.display()
+        ),
+    );
     let id = lab.run("holder");
     let _worker = lab.local_worker("w", &["--keep"]);
     let build = lab.finished(&id);
@@ -54,5 +71,10 @@ fn a_worker_that_is_told_to_stop_gives_its_build_back() {
     assert_eq!(worker.ended(), 0);
     wait_for("the build is queued again", || matches!(lab.build(&id).place, spool::place::Place::Queued(_)));
     assert_eq!(lab.build(&id).attempts().expect("attempts").list.len(), 1);
-    assert!(std::fs::read_dir(lab.path("work.w")).expect("the work directory").flatten().all(|entry| entry.file_name() == "lock"));
+    assert!(
+        std::fs::read_dir(lab.path("work.w"))
+            .expect("the work directory")
+            .flatten()
+            .all(|entry| entry.file_name() == "lock")
+    );
 }

@@ -56,7 +56,9 @@ fn pattern(path: &str) -> String {
             _ if above == "upload" && digits(part, 64) => "SHA".to_owned(),
             _ if above == "upload" => "DRAFT.part".to_owned(),
             _ => match part.rsplit_once('.') {
-                Some((stem @ ("console.log" | "console.times"), number)) if number.parse::<u32>().is_ok() => format!("{stem}.N"),
+                Some((stem @ ("console.log" | "console.times"), number)) if number.parse::<u32>().is_ok() => {
+                    format!("{stem}.N")
+                }
                 _ => (*part).to_owned(),
             },
         };
@@ -126,13 +128,21 @@ fn impossible(path: &str) -> bool {
 fn lost_attempts(lab: &Lab, sshd: &harness::Sshd, key: &std::path::Path, seen: &mut BTreeSet<String>) {
     for (name, code) in [("lost", 0), ("lostfails", 1)] {
         let begun = lab.path(&format!("{name}.begun"));
-        lab.job(name, &format!("echo begun; if [ ! -e {0} ]; then : > {0}; sleep 1000; fi; echo x > artifact; sleep 0.5; exit {code}", begun.display()));
+        lab.job(
+            name,
+            &format!(
+                "echo begun; if [ ! -e {0} ]; then : > {0}; sleep 1000; fi; echo x > artifact; sleep 0.5; exit {code}",
+                begun.display()
+            ),
+        );
         let id = lab.run(name);
         loop {
             let worker = sshd.worker(lab, "w0", key, &[]);
             wait_for("a build runs", || {
                 look(lab, seen);
-                begun.exists() || lab.build(&id).place.word() != "queued" || lab.spool.active_builds().expect("builds").is_empty()
+                begun.exists()
+                    || lab.build(&id).place.word() != "queued"
+                    || lab.spool.active_builds().expect("builds").is_empty()
             });
             if begun.exists() {
                 worker.kill();
@@ -178,7 +188,8 @@ fn open_handle(lab: &Lab, sshd: &harness::Sshd, key: &std::path::Path) -> std::p
     use std::io::Write;
     let mut command = sshd.ssh(lab, key);
     command.args(["-s"]).arg(sshd.destination()).arg("sftp");
-    let mut child = command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::null()).spawn().expect("ssh");
+    let mut child =
+        command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::null()).spawn().expect("ssh");
     let path = b"/artifacts/open";
     let mut bytes = vec![0, 0, 0, 5, 1, 0, 0, 0, 3];
     bytes.extend(((1 + 4 + 4 + path.len() + 4 + 4) as u32).to_be_bytes());

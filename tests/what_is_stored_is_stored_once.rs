@@ -24,7 +24,9 @@ fn run_measured<'l>(lab: &'l Lab, worker: &Running, job: &str) -> (Build<'l>, u6
     let id = lab.run(job);
     let (mut most, mut uploads) = (0, false);
     let build = eventually("the build is over", || {
-        let found = harness::Finished::of(std::process::Command::new("pgrep").args(["-f", &format!("serve --spool {}", lab.root().display())]));
+        let found = harness::Finished::of(
+            std::process::Command::new("pgrep").args(["-f", &format!("serve --spool {}", lab.root().display())]),
+        );
         for pid in found.stdout.lines().filter_map(|pid| pid.parse::<u32>().ok()) {
             let program = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
             if program.ends_with("builder-run") {

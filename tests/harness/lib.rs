@@ -129,12 +129,18 @@ impl Lab {
         let mut seen = std::collections::BTreeSet::new();
         for build in self.spool.open_builds().expect("the open builds").into_iter().chain(self.ended()) {
             assert!(seen.insert(build.id.clone()), "{} is in two states", build.id);
-            assert!(build.dir().join("build.toml").is_file() && build.dir().join("script").is_file(), "{} is not whole", build.id);
+            assert!(
+                build.dir().join("build.toml").is_file() && build.dir().join("script").is_file(),
+                "{} is not whole",
+                build.id
+            );
             if let Place::Ended(_) = build.place {
                 build.result().expect("a readable result").expect("a result");
                 let manifest = build.manifest().expect("a readable manifest");
                 if !manifest.is_empty() {
-                    let checked = Finished::of(Command::new("sha256sum").args(["--check", "--quiet", "manifest"]).current_dir(build.dir()));
+                    let checked = Finished::of(
+                        Command::new("sha256sum").args(["--check", "--quiet", "manifest"]).current_dir(build.dir()),
+                    );
                     assert_eq!(checked.code, 0, "{}: {}", build.id, checked.stderr);
                 }
             }

@@ -35,7 +35,9 @@ impl Lab {
     /// Makes a key pair in the lab's directory. Returns the private one.
     pub fn key(&self, name: &str) -> PathBuf {
         let path = self.path(name);
-        let made = Finished::of(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", name, "-f"]).arg(&path));
+        let made = Finished::of(
+            Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", name, "-f"]).arg(&path),
+        );
         assert_eq!(made.code, 0, "{}", made.stderr);
         path
     }
