@@ -28,7 +28,9 @@ fn two_hundred_builds_survive_kills_of_every_program() {
         acknowledged.extend(add(&lab, &mut dice, n, &script));
         match dice.below(8) {
             0 => {
-                daemon.take().map(Running::kill);
+                if let Some(old) = daemon.take() {
+                    old.kill();
+                }
                 daemon = Some(lab.daemon());
             }
             1 => {

@@ -17,17 +17,18 @@ mod worker;
 use args::{Cli, Verb};
 use clap::Parser;
 use spool::config::Config;
-use spool::error::{Kind, Result};
+use spool::error::{Error, Result};
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(e) => {
+        Err(e) if !e.use_stderr() => {
             let _ = e.print();
-            return if e.use_stderr() { ExitCode::from(Kind::Usage as u8) } else { ExitCode::SUCCESS };
+            return ExitCode::SUCCESS;
         }
+        Err(e) => return fail(&Error::usage("builder-run", &e.to_string())),
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("BUILDER_LOG").unwrap_or_else(|_| "info".into());
     tracing_subscriber::fmt()
@@ -38,11 +39,13 @@ fn main() -> ExitCode {
         .init();
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            eprintln!("builder-run: {e}");
-            ExitCode::from(e.exit_code())
-        }
+        Err(e) => fail(&e),
     }
+}
+
+fn fail(error: &Error) -> ExitCode {
+    eprintln!("builder-run: {error}");
+    ExitCode::from(error.exit_code())
 }
 
 fn run(cli: &Cli) -> Result<()> {

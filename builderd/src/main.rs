@@ -11,7 +11,7 @@ mod timers;
 
 use clap::Parser;
 use spool::config::Config;
-use spool::error::{Kind, Result};
+use spool::error::{Error, Result};
 use spool::{Spool, durability, owner};
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -35,10 +35,11 @@ struct Args {
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
-        Err(e) => {
+        Err(e) if !e.use_stderr() => {
             let _ = e.print();
-            return if e.use_stderr() { ExitCode::from(Kind::Usage as u8) } else { ExitCode::SUCCESS };
+            return ExitCode::SUCCESS;
         }
+        Err(e) => return fail(&Error::usage("builderd", &e.to_string())),
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("BUILDER_LOG").unwrap_or_else(|_| "info".into());
     tracing_subscriber::fmt()
@@ -49,11 +50,13 @@ fn main() -> ExitCode {
         .init();
     match run(&args) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            eprintln!("builderd: {e}");
-            ExitCode::from(e.exit_code())
-        }
+        Err(e) => fail(&e),
     }
+}
+
+fn fail(error: &Error) -> ExitCode {
+    eprintln!("builderd: {error}");
+    ExitCode::from(error.exit_code())
 }
 
 fn run(args: &Args) -> Result<()> {

@@ -20,11 +20,13 @@ pub struct BuildId {
 }
 
 const TIME: &str = "%Y%m%dT%H%M%S%.3fZ";
-const TIME_LEN: usize = "20261124T094701.123Z".len();
 const TAIL_LEN: usize = 6;
 const TAIL_ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
 impl BuildId {
+    /// Bytes of the time that each id starts with.
+    pub(crate) const TIME_LEN: usize = "20261124T094701.123Z".len();
+
     /// A new name for a build that somebody asked for at `now`.
     pub fn unique(now: Timestamp, job: &JobName, platform: &Platform) -> Result<BuildId> {
         let mut random = [0; TAIL_LEN];
@@ -65,7 +67,7 @@ impl BuildId {
 
     /// When it was asked for, or due; to the millisecond.
     pub fn time(&self) -> Timestamp {
-        parse_time(&self.text[..TIME_LEN]).unwrap_or(Timestamp::UNIX_EPOCH)
+        parse_time(&self.text[..BuildId::TIME_LEN]).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
     /// The directory in `done/` and `failed/`: `2026-11`.
@@ -84,9 +86,9 @@ impl FromStr for BuildId {
 
     fn from_str(text: &str) -> Result<BuildId> {
         let parse = || -> Option<BuildId> {
-            let time = text.get(..TIME_LEN)?;
+            let time = text.get(..BuildId::TIME_LEN)?;
             let exact = parse_time(time)?.strftime(TIME).to_string() == time;
-            let (job, rest) = text.get(TIME_LEN..)?.strip_prefix('-')?.split_once('@')?;
+            let (job, rest) = text.get(BuildId::TIME_LEN..)?.strip_prefix('-')?.split_once('@')?;
             let (platform, tail) = rest.rsplit_once('-')?;
             let tail_ok = tail.len() == TAIL_LEN && tail.bytes().all(|b| TAIL_ALPHABET.contains(&b));
             (exact && tail_ok).then_some(BuildId {

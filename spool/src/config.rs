@@ -86,6 +86,11 @@ impl Config {
         })
     }
 
+    /// An installed template's file, when there is one of this name.
+    pub fn template(&self, name: &str) -> Option<PathBuf> {
+        Some(self.templates.join(name)).filter(|path| path.is_file())
+    }
+
     /// The program that sits beside this one, else the installed one: what sshd is to run for workers.
     pub fn builder_run_program(&self) -> PathBuf {
         let beside = std::env::current_exe().ok().map(|exe| exe.with_file_name("builder-run"));

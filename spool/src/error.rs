@@ -45,6 +45,15 @@ impl Error {
         Error { kind, message: message.into(), hint: None, source: None }
     }
 
+    /// A wrong command line, from the many lines in which clap says what is wrong with it.
+    pub fn usage(program: &str, rendered: &str) -> Error {
+        let lines = rendered.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
+        let said = lines.filter(|line| !line.is_empty() && !line.starts_with("For more information"));
+        let message = said.collect::<Vec<_>>().join(" ").replace("tip: ", "- ");
+        let message = message.strip_prefix("error: ").unwrap_or(&message).to_owned();
+        Error::new(Kind::Usage, message).hint(format!("`{program} --help` shows what there is"))
+    }
+
     /// Adds what the reader can do about it.
     pub fn hint(mut self, hint: impl Into<String>) -> Error {
         self.hint = Some(hint.into());
@@ -135,5 +144,21 @@ impl<T> At<T> for io::Result<T> {
 impl<T> At<T> for rustix::io::Result<T> {
     fn at(self, verb: &str, path: impl AsRef<Path>) -> Result<T> {
         self.map_err(|e| Error::io(verb, path.as_ref(), e.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_usage_message_of_many_lines_becomes_one() {
+        let rendered = "error: the following required arguments were not provided:\n  <NAME>\n\n  tip: try it\n\nUsage: builder add <NAME>\n\nFor more information, try '--help'.\n";
+        let error = Error::usage("builder", rendered);
+        assert_eq!(
+            error.to_string(),
+            "the following required arguments were not provided: <NAME> - try it; `builder --help` shows what there is"
+        );
+        assert_eq!(error.exit_code(), 64);
     }
 }

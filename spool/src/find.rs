@@ -3,12 +3,11 @@
 use crate::artifact_path::ArtifactPath;
 use crate::build_id::BuildId;
 use crate::console::ConsoleReader;
-use crate::digest::Sha256;
 use crate::disk;
 use crate::error::{Error, Kind, Result};
 use crate::layout::file;
 use crate::manifest::Manifest;
-use crate::name::JobName;
+use crate::name::{JobName, Platform};
 use crate::place::{End, Place};
 use crate::record::{self, Attempts, BuildResult, Lease, Request};
 use crate::spool::Spool;
@@ -108,42 +107,45 @@ impl Spool {
         Ok(found.into_iter().map(|(id, end)| Build { spool: self, id, place: Place::Ended(end) }).collect())
     }
 
-    /// The newest build of a job: running before queued before finished ones.
-    pub fn newest_of(&self, job: &JobName) -> Result<Option<Build<'_>>> {
-        let of_job = |build: &Build<'_>| build.id.job() == job;
-        let open: Vec<_> = self.open_builds()?.into_iter().filter(of_job).collect();
+    /// The newest build of a job, on a platform or anywhere: running before queued before finished ones.
+    pub fn newest_of(&self, job: &JobName, platform: Option<&Platform>) -> Result<Option<Build<'_>>> {
+        let wanted = |id: &BuildId| id.job() == job && platform.is_none_or(|platform| id.platform() == platform);
+        let open: Vec<_> = self.open_builds()?.into_iter().filter(|build| wanted(&build.id)).collect();
         let active = open.iter().rev().find(|build| build.place == Place::Active);
         if let Some(build) = active.or(open.first()) {
             return Ok(Some(build.clone()));
         }
-        let part = format!("-{job}@");
-        Ok(self.ended_builds(1, |name| name.get(20..).is_some_and(|rest| rest.starts_with(&part)))?.into_iter().next())
+        Ok(self.ended_builds(1, |name| is_of(name, job, platform))?.into_iter().next())
+    }
+
+    /// The newest build of a job that exited 0.
+    pub fn newest_done_of(&self, job: &JobName) -> Result<Option<Build<'_>>> {
+        let done = |build: &Build<'_>| build.place == Place::Ended(End::Done);
+        Ok(self.ended_builds(usize::MAX, |name| is_of(name, job, None))?.into_iter().find(done))
     }
 
     /// The build that a person means: an id, a job's newest, or a part of an id that only one build has.
     pub fn resolve(&self, text: &str) -> Result<Build<'_>> {
+        self.resolve_on(text, None)
+    }
+
+    /// As [`Spool::resolve`], among the builds of one platform.
+    pub fn resolve_on(&self, text: &str, platform: Option<&Platform>) -> Result<Build<'_>> {
         if let Ok(id) = text.parse::<BuildId>()
             && let Some(build) = self.build(&id)?
         {
             return Ok(build);
         }
         if let Ok(job) = text.parse::<JobName>()
-            && let Some(build) = self.newest_of(&job)?
+            && let Some(build) = self.newest_of(&job, platform)?
         {
             return Ok(build);
         }
         let shown: String = text.chars().take(100).flat_map(char::escape_default).collect();
-        let mut found: Vec<_> = match text {
-            "" => Vec::new(),
-            _ => self.open_builds()?.into_iter().filter(|build| build.id.as_str().contains(text)).collect(),
-        };
-        if !text.is_empty() {
-            found.extend(self.ended_builds(3, |name| name.contains(text))?);
-        }
-        found.sort_by(|a, b| a.id.cmp(&b.id));
-        found.dedup_by(|a, b| a.id == b.id);
+        let place = platform.map(|platform| format!(" on {platform}")).unwrap_or_default();
+        let mut found = self.with_part(text, platform)?;
         match found.len() {
-            0 => Err(Error::new(Kind::NoInput, format!("there is no build or job `{shown}`"))
+            0 => Err(Error::new(Kind::NoInput, format!("there is no build or job `{shown}`{place}"))
                 .hint("`builder ls` shows what there is")),
             1 => Ok(found.remove(0)),
             _ => Err(Error::new(
@@ -153,6 +155,30 @@ impl Spool {
             .hint("give more of the id")),
         }
     }
+
+    /// Some builds whose ids have this part: all that wait or run, and a few of those that are over.
+    fn with_part(&self, part: &str, platform: Option<&Platform>) -> Result<Vec<Build<'_>>> {
+        if part.is_empty() {
+            return Ok(Vec::new());
+        }
+        let wanted = |build: &Build<'_>| platform.is_none_or(|platform| build.id.platform() == platform);
+        let mut found: Vec<_> =
+            self.open_builds()?.into_iter().filter(|build| build.id.as_str().contains(part)).collect();
+        found.extend(self.ended_builds(if platform.is_some() { usize::MAX } else { 3 }, |name| name.contains(part))?);
+        found.retain(wanted);
+        found.sort_by(|a, b| a.id.cmp(&b.id));
+        found.dedup_by(|a, b| a.id == b.id);
+        Ok(found)
+    }
+}
+
+/// Whether a build's name is that of a build of this job, without parsing it: a month may have 100,000.
+fn is_of(name: &str, job: &JobName, platform: Option<&Platform>) -> bool {
+    let rest = name.get(BuildId::TIME_LEN..).and_then(|rest| rest.strip_prefix('-'));
+    let rest = rest.and_then(|rest| rest.strip_prefix(job.as_str())).and_then(|rest| rest.strip_prefix('@'));
+    rest.is_some_and(|rest| {
+        platform.is_none_or(|platform| rest.strip_prefix(platform.as_str()).is_some_and(|tail| tail.len() == 7))
+    })
 }
 
 impl Build<'_> {
@@ -169,8 +195,8 @@ impl Build<'_> {
     /// The same build where it is now.
     pub fn again(&self) -> Result<Self> {
         self.spool
-            .place(&self.id)?
-            .map(|place| Build { place, ..self.clone() })
+            .build(&self.id)?
+            .map(|there| Build { place: there.place, ..self.clone() })
             .ok_or_else(|| Error::new(Kind::NoInput, format!("{} was removed", self.id)))
     }
 
@@ -231,37 +257,46 @@ impl Build<'_> {
         Timestamp::from_millisecond(i64::try_from(since_epoch.as_millis()).ok()?).ok()
     }
 
-    /// Finished builds with the same output, this one left out, the newest first.
-    pub fn same_output(&self, output: &Sha256) -> Result<Vec<(Self, BuildResult)>> {
-        let part = format!("-{}@", self.id.job());
-        let mut same = Vec::new();
-        for build in self.spool.ended_builds(usize::MAX, |name| name.contains(&part))? {
-            if build.id == self.id {
-                continue;
-            }
-            // A damaged record of another build must not hide the good ones.
-            if let Ok(Some(result)) = build.result()
-                && result.output.as_ref() == Some(output)
-            {
-                same.push((Build { spool: self.spool, id: build.id, place: build.place }, result));
-            }
-        }
-        Ok(same)
+    /// Finished builds of the same job with the same output, this one left out, the newest first.
+    pub fn reproductions(&self, result: &BuildResult) -> Result<Vec<(Self, BuildResult)>> {
+        let Some(output) = &result.output else { return Ok(Vec::new()) };
+        self.others(None, |other| other.output.as_ref() == Some(output))
     }
 
     /// Finished builds of the same job with the same input and another output, the newest first.
     pub fn irreproducible_with(&self, result: &BuildResult) -> Result<Vec<(Self, BuildResult)>> {
         let (Some(input), Some(output)) = (&result.input, &result.output) else { return Ok(Vec::new()) };
-        let part = format!("-{}@{}-", self.id.job(), self.id.platform());
-        let mut others = Vec::new();
-        for build in self.spool.ended_builds(usize::MAX, |name| name.contains(&part))? {
-            if let Ok(Some(other)) = build.result()
-                && other.input.as_ref() == Some(input)
-                && other.output.is_some_and(|o| o != *output)
-            {
-                others.push((Build { spool: self.spool, id: build.id, place: build.place }, other));
-            }
-        }
-        Ok(others)
+        let differs =
+            |other: &BuildResult| other.input.as_ref() == Some(input) && other.output.is_some_and(|o| o != *output);
+        self.others(Some(self.id.platform()), differs)
+    }
+
+    /// A damaged record of another build must not hide the good ones.
+    fn others(
+        &self,
+        platform: Option<&Platform>,
+        wanted: impl Fn(&BuildResult) -> bool,
+    ) -> Result<Vec<(Self, BuildResult)>> {
+        let builds = self.spool.ended_builds(usize::MAX, |name| is_of(name, self.id.job(), platform))?;
+        let results = builds.into_iter().filter(|build| build.id != self.id).filter_map(|build| {
+            let result = build.result().ok().flatten().filter(&wanted)?;
+            Some((Build { spool: self.spool, id: build.id, place: build.place }, result))
+        });
+        Ok(results.collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_is_told_from_those_of_jobs_with_similar_names() {
+        let job = |text: &str| text.parse::<JobName>().unwrap();
+        let name = "20261124T094701.123Z-x-hello@debian-12-k3f9x2";
+        let platform = "debian-12".parse().unwrap();
+        assert!(is_of(name, &job("x-hello"), None) && is_of(name, &job("x-hello"), Some(&platform)));
+        assert!(!is_of(name, &job("hello"), None) && !is_of(name, &job("x"), None));
+        assert!(!is_of(name, &job("x-hello"), Some(&"debian".parse().unwrap())));
     }
 }

@@ -18,7 +18,7 @@ const LONGEST: u64 = 16 << 20;
 pub struct Request {
     /// When it was queued.
     pub queued: Timestamp,
-    /// What made it: `add`, `run` or `timer`.
+    /// What made it: `run` or `timer`.
     pub origin: Origin,
     /// Seconds that the script may run.
     pub timeout_seconds: u64,
@@ -40,6 +40,16 @@ pub enum Origin {
     Timer,
     /// Somebody, by `builder run`.
     Run,
+}
+
+impl Origin {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Origin::Timer => "timer",
+            Origin::Run => "run",
+        }
+    }
 }
 
 /// `lease.toml`: a worker's hold on an active build. Its modification time is when the worker was last heard.

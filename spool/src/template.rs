@@ -1,7 +1,8 @@
 //! Templates: a script whose header names the variables that stand in it as `%%NAME%%`.
 //!
-//! Header lines start with `#%`: `#% template: what it is`, `#% platforms: debian-* ubuntu-24.04`,
-//! `#% var NAME: meaning` for a value that must be given, `#% var NAME=default: meaning` for one that may.
+//! Header lines start with `#%`: `#% template: what it is`, `#% platforms: debian-* ubuntu-24.04` for those that
+//! it can be built on, `#% var NAME: meaning` for a value that must be given, `#% var NAME=default: meaning` for
+//! one that may.
 
 use crate::error::{Error, Kind, Result};
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +13,9 @@ pub const PLATFORM: &str = "PLATFORM";
 /// A template, checked: every variable in its text is declared.
 #[derive(Clone, Debug)]
 pub struct Template {
+    name: String,
     text: String,
+    platforms: Vec<String>,
     variables: BTreeMap<String, Option<String>>,
 }
 
@@ -34,7 +37,22 @@ impl Template {
                     .hint(format!("add the line `#% var {used}: what it means` to its header")));
             }
         }
-        Ok(Template { text: text.to_owned(), variables })
+        let platforms = text.lines().filter_map(|line| line.strip_prefix("#% platforms:"));
+        let platforms = platforms.flat_map(str::split_ascii_whitespace).map(str::to_owned).collect();
+        Ok(Template { name: name.to_owned(), text: text.to_owned(), platforms, variables })
+    }
+
+    /// Makes sure that the template is for this platform. One that names none is for all.
+    pub fn check_platform(&self, platform: &str) -> Result<()> {
+        let fits = |pattern: &String| match pattern.strip_suffix('*') {
+            Some(start) => platform.starts_with(start),
+            None => platform == pattern,
+        };
+        if self.platforms.is_empty() || self.platforms.iter().any(fits) {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Data, format!("template {} is not for {platform}", self.name))
+            .hint(format!("it is for {}", self.platforms.join(" "))))
     }
 
     /// The script with these values, and the values with the defaults. `%%PLATFORM%%` stays for the build.
@@ -141,6 +159,15 @@ mod tests {
         assert!(script.ends_with("echo '%%COUNT%%' 3 %%PLATFORM%% 100%% %%x%%\n"), "{script}");
         assert_eq!(values["COUNT"], "3");
         assert!(fill_platform(&script, "debian-12").contains("3 debian-12 100%%"));
+    }
+
+    #[test]
+    fn a_template_is_for_its_platforms() {
+        let template = Template::parse("t", "#% platforms: debian-* ubuntu-24.04\ntrue\n").unwrap();
+        assert!(template.check_platform("debian-12").is_ok() && template.check_platform("ubuntu-24.04").is_ok());
+        let refused = template.check_platform("ubuntu-22.04").unwrap_err().to_string();
+        assert_eq!(refused, "template t is not for ubuntu-22.04; it is for debian-* ubuntu-24.04");
+        assert!(Template::parse("t", "true").unwrap().check_platform("freebsd-14").is_ok());
     }
 
     #[test]

@@ -1,5 +1,4 @@
 //! The lab: a spool, an sshd of its own on loopback, the programs, and waiting that has a deadline.
-#![allow(clippy::disallowed_methods)]
 
 mod process;
 mod sshd;

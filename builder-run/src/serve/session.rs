@@ -135,7 +135,7 @@ impl Server<'_> {
         let platforms = self.platforms(wishes)?;
         let mut fresh = false;
         loop {
-            let rung = listeners.iter().fold(false, |rung, listener| listener.drain() || rung);
+            let rung = listeners.iter().filter(|listener| listener.drain()).count() > 0;
             if rung {
                 view.refresh(self.spool, &platforms)?;
                 fresh = true;

@@ -1,0 +1,31 @@
+//! Standard output: whole texts, and a reader who has seen enough is no error.
+
+use serde::Serialize;
+use spool::error::{At, Error, Kind, Result};
+use std::io::{self, Write};
+
+/// Prints a text.
+pub fn print(text: &str) -> Result<()> {
+    unless_closed(io::stdout().lock().write_all(text.as_bytes()))
+}
+
+/// Prints a value as JSON, indented, with a newline at its end.
+pub fn json(value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|e| Error::new(Kind::Internal, format!("this can't be printed as JSON: {e}")))?;
+    print(&format!("{text}\n"))
+}
+
+/// `builder log … | head` ends when head does, and that is what was asked for.
+pub fn unless_closed(result: io::Result<()>) -> Result<()> {
+    match result {
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.at("write to", "standard output"),
+    }
+}
+
+/// Tells the person something that no pipe wants to read.
+pub fn hint(text: &str) {
+    // Nobody may be there to read it, and then it is not needed.
+    let _ = writeln!(io::stderr(), "builder: {text}");
+}

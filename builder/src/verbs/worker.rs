@@ -1,0 +1,101 @@
+//! `builder worker`: who is let in with which key.
+
+use super::add::platforms;
+use crate::args::{LsArgs, RmArgs, WorkerAddArgs};
+use crate::{out, text};
+use serde::Serialize;
+use spool::config::Config;
+use spool::error::{At, Result};
+use spool::name::WorkerName;
+use spool::worker::{Seen, Worker};
+use spool::{Spool, clock, owner};
+use std::fs::File;
+use std::io::{self, Read};
+
+/// No public key is longer, in bytes; 16384-bit RSA stays below.
+const LONGEST_KEY: u64 = 64 << 10;
+
+/// Adds a worker and lets sshd know its key.
+pub fn add(spool: &Spool, config: &Config, args: &WorkerAddArgs) -> Result<()> {
+    let name: WorkerName = args.name.parse()?;
+    let platforms = platforms(&args.platforms)?;
+    let mut key = String::new();
+    match &args.key {
+        Some(path) => File::open(path).at("read", path)?.take(LONGEST_KEY).read_to_string(&mut key).at("read", path)?,
+        None => io::stdin().lock().take(LONGEST_KEY).read_to_string(&mut key).at("read", "standard input")?,
+    };
+    let worker = Worker { added: clock::now(), platforms, key: Some(key.parse()?) };
+    owner::become_owner(spool)?;
+    spool.add_worker(&name, &worker)?;
+    spool.write_authorized_keys(&config.builder_run_program().display().to_string())?;
+    out::print(&format!("added worker {name}\n"))
+}
+
+/// Removes a worker and its key.
+pub fn rm(spool: &Spool, config: &Config, args: &RmArgs) -> Result<()> {
+    let name: WorkerName = args.name.parse()?;
+    owner::become_owner(spool)?;
+    spool.remove_worker(&name)?;
+    spool.write_authorized_keys(&config.builder_run_program().display().to_string())?;
+    out::print(&format!("removed worker {name}\n"))
+}
+
+/// A worker as it is listed.
+#[derive(Serialize)]
+pub struct Listed {
+    name: WorkerName,
+    connected: bool,
+    #[serde(flatten)]
+    worker: Worker,
+    #[serde(flatten)]
+    seen: SeenAs,
+}
+
+#[derive(Serialize)]
+struct SeenAs {
+    last_connected: Option<jiff::Timestamp>,
+    system: std::collections::BTreeMap<String, String>,
+}
+
+/// Lists the workers.
+pub fn ls(spool: &Spool, args: &LsArgs) -> Result<()> {
+    let (listed, broken) = all(spool)?;
+    for complaint in broken {
+        out::hint(&complaint);
+    }
+    match args.json {
+        true => out::json(&listed),
+        false => out::print(&table(&listed)),
+    }
+}
+
+/// The workers, and what is wrong with the files of others.
+pub fn all(spool: &Spool) -> Result<(Vec<Listed>, Vec<String>)> {
+    let (mut listed, mut broken) = (Vec::new(), Vec::new());
+    for (name, worker) in spool.workers()? {
+        let (Seen { connected: last_connected, system }, connected) = spool.seen(&name).unwrap_or_default();
+        match worker {
+            Ok(worker) => listed.push(Listed { name, connected, worker, seen: SeenAs { last_connected, system } }),
+            Err(e) => broken.push(e.to_string()),
+        }
+    }
+    Ok((listed, broken))
+}
+
+/// The workers as lines.
+pub fn table(listed: &[Listed]) -> String {
+    let rows: Vec<Vec<String>> = listed
+        .iter()
+        .map(|one| {
+            let state = match (one.connected, one.seen.last_connected) {
+                (true, _) => "connected".to_owned(),
+                (false, Some(last)) => format!("last connected {}", text::time(last)),
+                (false, None) => "never connected".to_owned(),
+            };
+            let platforms: Vec<&str> = one.worker.platforms.iter().map(|platform| platform.as_str()).collect();
+            let system = ["os", "arch"].iter().filter_map(|key| one.seen.system.get(*key).cloned());
+            vec![one.name.to_string(), platforms.join(","), state, system.collect::<Vec<_>>().join(" ")]
+        })
+        .collect();
+    text::table(&rows)
+}
