@@ -27,6 +27,15 @@ pub enum Kind {
     Config = 78,
 }
 
+impl Kind {
+    /// The class with this code of sysexits(3); one that is not known here may pass by itself.
+    pub fn of_code(code: u8) -> Kind {
+        use Kind::*;
+        let all = [Usage, Data, NoInput, Internal, CantCreate, Io, TryAgain, NoPermission, Config];
+        all.into_iter().find(|kind| *kind as u8 == code).unwrap_or(TryAgain)
+    }
+}
+
 /// A failure that prints as one line: what is wrong, then after a semicolon what to do.
 #[derive(Debug)]
 pub struct Error {

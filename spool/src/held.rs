@@ -346,7 +346,7 @@ impl<'s> HeldBuild<'s> {
         disk::sync_dir(&queue)?;
         let (spool, id) = (self.spool, self.id.clone());
         drop(self);
-        wake::ring(&spool.layout().wake_queue(id.platform()));
+        wake::tell(&spool.layout().wake_queue(id.platform()), &ticket.to_string());
         wake::ring(&spool.layout().wake_build(&id));
         Ok(())
     }

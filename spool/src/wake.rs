@@ -10,14 +10,19 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Sends a wake-up to everybody who listens in this directory, and removes the sockets of the dead.
+/// Wakes everybody who listens in this directory, and removes the sockets of the dead.
 pub fn ring(topic: &Path) {
+    tell(topic, "");
+}
+
+/// Wakes everybody who listens in this directory and tells them why, which may get lost.
+pub fn tell(topic: &Path, news: &str) {
     let Ok(dir) = disk::open_dir(topic) else { return };
     let Ok(names) = disk::names(topic) else { return };
     let Ok(socket) = UnixDatagram::unbound() else { return };
     let _ = socket.set_nonblocking(true);
     for name in names {
-        if let Err(e) = socket.send_to(b"!", short_path(dir.as_fd(), topic, &name))
+        if let Err(e) = socket.send_to(news.as_bytes(), short_path(dir.as_fd(), topic, &name))
             && e.kind() == std::io::ErrorKind::ConnectionRefused
         {
             let _ = disk::remove_file(&topic.join(name));
@@ -58,9 +63,16 @@ impl Listener {
 
     /// Takes all wake-ups that have come. Says whether there was one.
     pub fn drain(&self) -> bool {
+        self.news(|_| {})
+    }
+
+    /// Takes all wake-ups that have come, each with what it tells. Says whether there was one.
+    pub fn news(&self, mut each: impl FnMut(&str)) -> bool {
         let mut woken = false;
-        while self.socket.recv(&mut [0; 8]).is_ok() {
+        let mut buffer = [0; 512];
+        while let Ok(length) = self.socket.recv(&mut buffer) {
             woken = true;
+            each(std::str::from_utf8(&buffer[..length]).unwrap_or_default());
         }
         woken
     }

@@ -58,6 +58,9 @@ pub enum ToWorker {
     Error {
         /// What was wrong, for people.
         text: String,
+        /// Its class as a code of sysexits(3).
+        #[serde(default)]
+        code: u8,
     },
 }
 

@@ -60,6 +60,7 @@ pub fn serve(context: &Context<'_>, link: &mut Link, held: HeldBuild<'_>) -> Res
         stopped: None,
         overflown: false,
         touched: Instant::now(),
+        looked: Instant::now(),
         since: clock::now(),
     }
     .run()
@@ -76,6 +77,7 @@ struct Serving<'a, 'l, 's> {
     /// More was offered than a build may send; nothing of it is kept.
     overflown: bool,
     touched: Instant,
+    looked: Instant,
     since: jiff::Timestamp,
 }
 
@@ -83,6 +85,10 @@ impl Serving<'_, '_, '_> {
     fn run(mut self) -> Result<bool> {
         loop {
             let event = self.link.next(self.context.listeners, LOOK)?;
+            // A script that prints without a pause leaves no quiet moment to look in.
+            if matches!(event, Event::Look) || self.looked.elapsed() > LOOK {
+                self.look()?;
+            }
             if self.touched.elapsed() > self.context.touch_every {
                 self.touched = Instant::now();
                 self.held.touch()?;
@@ -93,15 +99,7 @@ impl Serving<'_, '_, '_> {
                     tracing::debug!(build = %self.held.id(), "the worker is gone: {why}");
                     return Ok(false);
                 }
-                Event::Look => {
-                    for listener in self.context.listeners {
-                        listener.drain();
-                    }
-                    if self.context.spool.cancel_requested(self.held.id()) {
-                        self.stop(Outcome::Cancelled)?;
-                    }
-                    continue;
-                }
+                Event::Look => continue,
             };
             match message {
                 ToServer::Accept { id, inputs } => self.accept(&id, &inputs)?,
@@ -123,6 +121,18 @@ impl Serving<'_, '_, '_> {
                 other => return Err(out_of_turn(&other, "a message about the running build")),
             }
         }
+    }
+
+    /// Looks whether somebody wants the build to end.
+    fn look(&mut self) -> Result<()> {
+        self.looked = Instant::now();
+        for listener in self.context.listeners {
+            listener.drain();
+        }
+        if self.context.spool.cancel_requested(self.held.id()) {
+            self.stop(Outcome::Cancelled)?;
+        }
+        Ok(())
     }
 
     fn accept(&mut self, id: &spool::build_id::BuildId, inputs: &BTreeMap<String, Sha256>) -> Result<()> {
@@ -214,14 +224,15 @@ impl Serving<'_, '_, '_> {
         result.artifacts = self.offered.len() as u64;
         result.artifact_bytes = self.offered.iter().map(|one| one.size).sum();
         result.executable = executable;
-        result.skipped = skipped.into_iter().take(100).map(|line| line.chars().take(300).collect()).collect();
+        let printable = |line: String| line.chars().filter(|c| !c.is_control()).take(300).collect();
+        result.skipped = skipped.into_iter().take(100).map(printable).collect();
         result.system = self.context.system.clone();
         result
     }
 
     /// Publishes and ends the build; hands itself back when contents are missing that the worker must upload.
     fn finish(self, mut result: BuildResult) -> Result<Option<Self>> {
-        let manifest = match self.held.publish(&self.offered) {
+        let manifest = match self.link.while_busy(|| self.held.publish(&self.offered)) {
             Ok(Published::All(manifest)) => manifest,
             Ok(Published::Missing(mut missing)) => {
                 missing.truncate(MOST_WANTED);
@@ -236,7 +247,8 @@ impl Serving<'_, '_, '_> {
             }
         };
         let id = self.held.id().clone();
-        self.held.finish(result, &manifest)?;
+        let held = self.held;
+        self.link.while_busy(|| held.finish(result, &manifest))?;
         self.link.say(&ToWorker::Finished { id }, b"")?;
         Ok(None)
     }

@@ -96,6 +96,23 @@ impl Link {
         }
     }
 
+    /// Does something that may take long, and lets the worker know meanwhile that nobody has died.
+    pub fn while_busy<T>(&self, work: impl FnOnce() -> T) -> T {
+        let (done, over) = std::sync::mpsc::channel::<()>();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                while over.recv_timeout(self.patience / 8) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                    if send(&mut &self.output, &ToWorker::Ping, b"").is_err() {
+                        return;
+                    }
+                }
+            });
+            let result = work();
+            drop(done);
+            result
+        })
+    }
+
     fn wait(&self, listeners: &[Listener], left: Duration) -> Result<(bool, bool)> {
         let mut fds = vec![PollFd::new(&self.input, PollFlags::IN)];
         fds.extend(listeners.iter().map(|listener| PollFd::new(listener, PollFlags::IN)));

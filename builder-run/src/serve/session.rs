@@ -8,6 +8,7 @@ use spool::config::Config;
 use spool::error::{Error, Kind, Result};
 use spool::held::HeldBuild;
 use spool::name::{Platform, WorkerName};
+use spool::place::Ticket;
 use spool::queue::QueueView;
 use spool::wake::Listener;
 use spool::worker;
@@ -22,7 +23,7 @@ pub fn run(spool: &Spool, config: &Config, name: &WorkerName, local: bool) -> Re
     let mut link = Link::new(Duration::from_secs(config.grace_seconds.into()))?;
     let served = Server { spool, config, name, local }.serve(&mut link);
     if let Err(error) = &served {
-        let _ = link.say(&ToWorker::Error { text: error.to_string() }, b"");
+        let _ = link.say(&ToWorker::Error { text: error.to_string(), code: error.exit_code() }, b"");
     }
     served
 }
@@ -135,8 +136,14 @@ impl Server<'_> {
         let platforms = self.platforms(wishes)?;
         let mut fresh = false;
         loop {
-            let rung = listeners.iter().filter(|listener| listener.drain()).count() > 0;
-            if rung {
+            let mut unknown = false;
+            for listener in listeners {
+                listener.news(|news| match news.parse::<Ticket>() {
+                    Ok(ticket) if platforms.contains(ticket.id.platform()) => view.add(ticket),
+                    _ => unknown = true,
+                });
+            }
+            if unknown || view.old(RESCAN) {
                 view.refresh(self.spool, &platforms)?;
                 fresh = true;
             }

@@ -1,6 +1,5 @@
 //! One build on the worker: a fresh directory, the script until its end, what it left to the server.
 
-use super::Worker;
 use super::collect::{Collected, collect};
 use super::link::{Event, Link, outcome_of};
 use super::place::Room;
@@ -8,6 +7,7 @@ use super::process::Process;
 use super::strays::Household;
 use super::system::{self, Inputs};
 use super::transport::Transport;
+use super::{Worker, ended_by_server};
 use crate::protocol::{Offer, ToServer, ToWorker};
 use crate::sftp;
 use rustix::process::Signal;
@@ -16,7 +16,7 @@ use spool::digest::Sha256;
 use spool::error::{At, Error, Kind, Result};
 use spool::layout::file;
 use spool::record::Outcome;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::time::{Duration, Instant};
 use tracing::info;
@@ -149,9 +149,7 @@ impl Watch {
                 Event::Exited => return Ok(()),
                 Event::Message(ToWorker::Need { inputs }, _) => self.needs.extend(inputs),
                 Event::Message(ToWorker::Cancel { outcome }, _) => self.stop(Why::Server(outcome), process, kill_after),
-                Event::Message(ToWorker::Error { text }, _) => {
-                    return Err(Error::new(Kind::TryAgain, format!("the server ended the session: {text}")));
-                }
+                Event::Message(ToWorker::Error { text, code }, _) => return Err(ended_by_server(&text, code)),
                 Event::Message(..) | Event::ConsoleEnded | Event::Timeout => {}
                 Event::Signal => self.stop(Why::Asked, process, kill_after),
                 Event::Closed(why) => return Err(Error::new(Kind::TryAgain, format!("the connection is lost: {why}"))),
@@ -201,16 +199,18 @@ fn hand_over(
         link.say(&ToServer::Offer { files }, b"")?;
     }
     link.say(&finish, b"")?;
+    let mut sent = BTreeSet::new();
     loop {
         match link.next(Duration::from_secs(3600))? {
             Event::Message(ToWorker::Finished { .. }, _) => return Ok(()),
             Event::Message(ToWorker::Want { sha256 }, _) => {
+                if let Some(again) = sha256.iter().find(|digest| !sent.insert(**digest)) {
+                    return Err(Error::new(Kind::TryAgain, format!("the server lost {again} after it was uploaded")));
+                }
                 upload(transport, &collected, &sha256)?;
                 link.say(&finish, b"")?;
             }
-            Event::Message(ToWorker::Error { text }, _) => {
-                return Err(Error::new(Kind::TryAgain, format!("the server ended the session: {text}")));
-            }
+            Event::Message(ToWorker::Error { text, code }, _) => return Err(ended_by_server(&text, code)),
             Event::Closed(why) => return Err(Error::new(Kind::TryAgain, format!("the connection is lost: {why}"))),
             _ => {}
         }

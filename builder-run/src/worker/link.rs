@@ -83,28 +83,24 @@ pub struct Link {
     events: Receiver<Event>,
     sender: Sender<Event>,
     patience: Duration,
-    heard: Instant,
+    heard: Arc<Mutex<Instant>>,
 }
 
 impl Link {
     /// Starts to read.
     pub fn new(streams: Streams, signals: &Signals) -> Result<Link> {
         let (sender, events) = channel();
-        let reader = sender.clone();
-        std::thread::spawn(move || read(streams.from, &reader));
+        let writer = Arc::new(Mutex::new(streams.to));
+        let heard = Arc::new(Mutex::new(Instant::now()));
+        let reader = Reader { to: sender.clone(), answers: writer.clone(), heard: heard.clone() };
+        std::thread::spawn(move || reader.run(streams.from));
         if let Ok(mut forward) = signals.forward.lock() {
             *forward = Some(sender.clone());
         }
         if signals.caught.load(Ordering::SeqCst) {
             let _ = sender.send(Event::Signal);
         }
-        Ok(Link {
-            writer: Arc::new(Mutex::new(streams.to)),
-            events,
-            sender,
-            patience: Duration::from_secs(60),
-            heard: Instant::now(),
-        })
+        Ok(Link { writer, events, sender, patience: Duration::from_secs(60), heard })
     }
 
     /// A server that is silent for longer counts as gone.
@@ -127,26 +123,19 @@ impl Link {
         self.sender.clone()
     }
 
-    /// The next event, at the latest after `wait`. Heartbeats are answered and asked for on the way.
+    /// The next event, at the latest after `wait`. A silent server is asked on the way whether it lives.
     pub fn next(&mut self, wait: Duration) -> Result<Event> {
         let until = Instant::now() + wait;
         let mut asked = false;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             match self.events.recv_timeout(left.min(self.patience / 3)) {
-                Ok(Event::Message(ToWorker::Ping, _)) => {
-                    self.heard = Instant::now();
-                    self.say(&ToServer::Pong, b"")?;
-                }
-                Ok(Event::Message(ToWorker::Pong, _)) => (self.heard, asked) = (Instant::now(), false),
-                Ok(event) => {
-                    self.heard = Instant::now();
-                    return Ok(event);
-                }
+                Ok(event) => return Ok(event),
                 Err(RecvTimeoutError::Disconnected) => return Ok(Event::Closed("it ended".into())),
                 Err(RecvTimeoutError::Timeout) if Instant::now() >= until => return Ok(Event::Timeout),
                 Err(RecvTimeoutError::Timeout) => {
-                    let silent = self.heard.elapsed();
+                    let silent = self.heard.lock().map_or(Duration::ZERO, |heard| heard.elapsed());
+                    asked &= silent > self.patience / 2;
                     if silent > self.patience {
                         return Ok(Event::Closed(format!("the server was silent for {} s", silent.as_secs())));
                     }
@@ -166,24 +155,43 @@ pub fn say(writer: &Writer, message: &ToServer, data: &[u8]) -> Result<()> {
     send(&mut *to, message, data).at("write to", "the server")
 }
 
-fn read(mut from: File, to: &Sender<Event>) {
-    let mut inbox = Inbox::default();
-    let why = loop {
-        match inbox.next::<ToWorker>() {
-            Ok(Some((message, data))) => {
-                if to.send(Event::Message(message, data.to_vec())).is_err() {
-                    return;
+/// Takes what the server says. It answers heartbeats itself, so that a worker that hashes or uploads for
+/// minutes does not seem dead.
+struct Reader {
+    to: Sender<Event>,
+    answers: Writer,
+    heard: Arc<Mutex<Instant>>,
+}
+
+impl Reader {
+    fn run(self, mut from: File) {
+        let mut inbox = Inbox::default();
+        let why = loop {
+            match inbox.next::<ToWorker>() {
+                Ok(Some((ToWorker::Pong, _))) => {}
+                Ok(Some((ToWorker::Ping, _))) => {
+                    // That the answer can't be sent is seen by whoever reads next.
+                    let _ = say(&self.answers, &ToServer::Pong, b"");
                 }
-            }
-            Ok(None) => match inbox.fill(&mut from) {
-                Ok(true) => {}
-                Ok(false) => break "the server closed it".to_owned(),
+                Ok(Some((message, data))) => {
+                    if self.to.send(Event::Message(message, data.to_vec())).is_err() {
+                        return;
+                    }
+                }
+                Ok(None) => match inbox.fill(&mut from) {
+                    Ok(true) => {
+                        if let Ok(mut heard) = self.heard.lock() {
+                            *heard = Instant::now();
+                        }
+                    }
+                    Ok(false) => break "the server closed it".to_owned(),
+                    Err(e) => break e.to_string(),
+                },
                 Err(e) => break e.to_string(),
-            },
-            Err(e) => break e.to_string(),
-        }
-    };
-    let _ = to.send(Event::Closed(why));
+            }
+        };
+        let _ = self.to.send(Event::Closed(why));
+    }
 }
 
 /// What [`Event::Exited`] stands for, once the process is reaped.

@@ -71,9 +71,7 @@ impl<'a> Worker<'a> {
             Event::Message(ToWorker::Hello { protocol, version, grace_seconds }, _) => {
                 (protocol, version, grace_seconds)
             }
-            Event::Message(ToWorker::Error { text }, _) => {
-                return Err(Error::new(Kind::NoPermission, format!("the server refuses: {text}")));
-            }
+            Event::Message(ToWorker::Error { text, code }, _) => return Err(ended_by_server(&text, code)),
             Event::Signal => return Ok(Ended::Asked),
             other => return Err(Error::new(Kind::TryAgain, format!("the server did not greet: {}", other.describe()))),
         };
@@ -119,9 +117,7 @@ impl<'a> Worker<'a> {
                 Event::Message(ToWorker::Build { id, timeout_seconds, .. }, script) => {
                     return Ok(Some(build::Job { id, script, timeout: Duration::from_secs(timeout_seconds) }));
                 }
-                Event::Message(ToWorker::Error { text }, _) => {
-                    return Err(Error::new(Kind::TryAgain, format!("the server ended the session: {text}")));
-                }
+                Event::Message(ToWorker::Error { text, code }, _) => return Err(ended_by_server(&text, code)),
                 Event::Message(..) | Event::Timeout => {}
                 Event::Signal => return Ok(None),
                 other => {
@@ -130,4 +126,10 @@ impl<'a> Worker<'a> {
             }
         }
     }
+}
+
+/// The server's own words, and its class of failure.
+fn ended_by_server(text: &str, code: u8) -> Error {
+    let printable: String = text.chars().filter(|c| !c.is_control()).take(1000).collect();
+    Error::new(Kind::of_code(code), format!("the server ended the session: {printable}"))
 }

@@ -2,11 +2,15 @@
 #![allow(clippy::disallowed_methods)]
 
 use fs2::FileExt;
+use rustix::process::{Pid, test_kill_process};
 use spool::error::{At, Error, Kind, Result};
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+/// How the names of directories start that go with their worker.
+const TEMPORARY: &str = "builder-run.";
 
 /// The worker's directory, locked: two workers never share one.
 pub struct Place {
@@ -21,9 +25,13 @@ impl Place {
         let temporary = named.is_none();
         let root = match named {
             Some(named) => std::path::absolute(named).at("find", named)?,
-            None => std::env::temp_dir().join(format!("builder-run.{}", std::process::id())),
+            None => {
+                remove_abandoned(&std::env::temp_dir());
+                std::env::temp_dir().join(format!("{TEMPORARY}{}", std::process::id()))
+            }
         };
-        if !root.is_dir() {
+        // In a directory that everybody may write to, what is there already may be somebody's trap.
+        if temporary || !root.is_dir() {
             DirBuilder::new().mode(0o755).create(&root).at("create", &root)?;
         }
         let lock_path = root.join("lock");
@@ -71,6 +79,21 @@ impl Drop for Place {
     fn drop(&mut self) {
         if self.temporary {
             remove_stubborn(&self.root);
+        }
+    }
+}
+
+/// Removes the temporary directories of this user's workers that were killed.
+fn remove_abandoned(base: &Path) {
+    for entry in std::fs::read_dir(base).into_iter().flatten().flatten() {
+        let abandoned = entry.file_name().to_str().and_then(|name| name.strip_prefix(TEMPORARY)?.parse().ok());
+        let ours = abandoned.and_then(Pid::from_raw).is_some_and(|pid| test_kill_process(pid).is_err())
+            && entry.metadata().is_ok_and(|meta| meta.is_dir() && meta.uid() == rustix::process::geteuid().as_raw());
+        if ours
+            && let Ok(lock) = File::open(entry.path().join("lock"))
+            && FileExt::try_lock_exclusive(&lock).is_ok()
+        {
+            remove_stubborn(&entry.path());
         }
     }
 }
