@@ -2,7 +2,7 @@
 //!
 //! Header lines start with `#%`: `#% template: what it is`, `#% platforms: debian-* ubuntu-24.04` for those that
 //! it can be built on, `#% var NAME: meaning` for a value that must be given, `#% var NAME=default: meaning` for
-//! one that may.
+//! one that may; a default ends at the first colon with a blank behind it, so that it can be a URL.
 
 use crate::error::{Error, Kind, Result};
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +24,7 @@ impl Template {
     pub fn parse(name: &str, text: &str) -> Result<Template> {
         let mut variables = BTreeMap::new();
         for line in text.lines().filter_map(|line| line.strip_prefix("#% var ")) {
-            let (declared, _) = line.split_once(':').unwrap_or((line, ""));
+            let (declared, _) = line.split_once(": ").unwrap_or((line.trim_end_matches(':'), ""));
             let (variable, default) = match declared.split_once('=') {
                 Some((variable, default)) => (variable.trim(), Some(default.trim().to_owned())),
                 None => (declared.trim(), None),
@@ -146,7 +146,7 @@ fn next_variable(text: &str) -> Option<(&str, &str, &str)> {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "#!/bin/sh\n#% template: test\n#% var NAME: a name\n#% var COUNT=3: how many\n#% var PLATFORM: where\necho '%%NAME%%' %%COUNT%% %%PLATFORM%% 100%% %%x%%\n";
+    const TEXT: &str = "#!/bin/sh\n#% template: test\n#% var NAME: a name\n#% var COUNT=3: how many\n#% var URL=ftp://h/: where\n#% var PLATFORM: where\necho '%%NAME%%' %%COUNT%% %%PLATFORM%% 100%% %%x%%\n";
 
     fn fill(pairs: &[(&str, &str)]) -> Result<(String, BTreeMap<String, String>)> {
         let given = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
@@ -157,7 +157,7 @@ mod tests {
     fn values_and_defaults_are_filled_in_once() {
         let (script, values) = fill(&[("NAME", "%%COUNT%%")]).unwrap();
         assert!(script.ends_with("echo '%%COUNT%%' 3 %%PLATFORM%% 100%% %%x%%\n"), "{script}");
-        assert_eq!(values["COUNT"], "3");
+        assert_eq!((values["COUNT"].as_str(), values["URL"].as_str()), ("3", "ftp://h/"));
         assert!(fill_platform(&script, "debian-12").contains("3 debian-12 100%%"));
     }
 
