@@ -89,6 +89,18 @@ fn jiff_now() -> jiff::Timestamp {
 }
 
 #[test]
+fn a_script_that_prints_without_a_pause_can_be_cancelled() {
+    let lab = Lab::new();
+    lab.job("loud", "while :; do echo y; done");
+    let id = lab.run("loud");
+    let _worker = lab.local_worker("w", &["--keep"]);
+    wait_for("the script prints", || lab.ok(&["log", &id]).contains("y"));
+    lab.ok(&["cancel", &id]);
+    let build = lab.finished(&id);
+    assert_eq!(build.result().expect("readable").expect("there").outcome, spool::record::Outcome::Cancelled);
+}
+
+#[test]
 fn cancelling_ends_a_queued_and_a_running_build_and_keeps_what_was_printed() {
     let lab = Lab::new();
     lab.job("long", "echo begun; sleep 1000");
