@@ -5,6 +5,8 @@ use spool::Spool;
 use spool::config::Config;
 use spool::error::{At, Error, Kind, Result};
 use spool::name::WorkerName;
+use std::fs::File;
+use std::os::fd::AsFd;
 
 /// Serves SFTP on standard input and output.
 pub fn run(spool: &Spool, config: &Config, name: &WorkerName) -> Result<()> {
@@ -18,7 +20,9 @@ pub fn run(spool: &Spool, config: &Config, name: &WorkerName) -> Result<()> {
         path_bytes: spool::artifact_path::ArtifactPath::LONGEST,
         handles: 256,
     };
-    let (input, output) = (std::io::stdin().lock(), std::io::stdout().lock());
+    // Standard output as the library has it is buffered by lines, and packets have none.
+    let stream = |fd: std::os::fd::BorrowedFd<'_>| fd.try_clone_to_owned().map(File::from).at("open", "a stream");
+    let (input, output) = (stream(std::io::stdin().as_fd())?, stream(std::io::stdout().as_fd())?);
     sftp::server::serve(input, output, sftp::server::Area::new(area.into()), limits)
         .at("serve uploads to", "the worker")
 }

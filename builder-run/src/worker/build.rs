@@ -205,7 +205,7 @@ fn hand_over(
         match link.next(Duration::from_secs(3600))? {
             Event::Message(ToWorker::Finished { .. }, _) => return Ok(()),
             Event::Message(ToWorker::Want { sha256 }, _) => {
-                upload(transport, &collected, &sha256)?;
+                upload(transport, link, &collected, &sha256)?;
                 link.say(&finish, b"")?;
             }
             Event::Message(ToWorker::Error { text }, _) => {
@@ -234,7 +234,7 @@ fn batches(offers: &[Offer]) -> Vec<Vec<Offer>> {
     batches
 }
 
-fn upload(transport: &mut dyn Transport, collected: &Collected, wanted: &[Sha256]) -> Result<()> {
+fn upload(transport: &mut dyn Transport, link: &mut Link, collected: &Collected, wanted: &[Sha256]) -> Result<()> {
     let mut files = Vec::new();
     for digest in wanted {
         let source = collected
@@ -244,6 +244,8 @@ fn upload(transport: &mut dyn Transport, collected: &Collected, wanted: &[Sha256
         files.push(sftp::client::Upload { path: digest.to_string(), source: source.to_owned(), size });
     }
     let (streams, _channel) = transport.sftp()?;
-    sftp::client::upload(streams.from, streams.to, files.into_iter(), |file| File::open(&file.source))
+    let open = |file: &sftp::client::Upload| File::open(&file.source);
+    let alive = || link.show_life().map_err(std::io::Error::other);
+    sftp::client::upload(streams.from, streams.to, files.into_iter(), open, alive)
         .map_err(|e| Error::new(Kind::TryAgain, format!("the upload failed: {e}")))
 }

@@ -84,6 +84,7 @@ pub struct Link {
     sender: Sender<Event>,
     patience: Duration,
     heard: Instant,
+    shown: Instant,
 }
 
 impl Link {
@@ -104,6 +105,7 @@ impl Link {
             sender,
             patience: Duration::from_secs(60),
             heard: Instant::now(),
+            shown: Instant::now(),
         })
     }
 
@@ -125,6 +127,15 @@ impl Link {
     /// For a thread that has something to report.
     pub fn reporter(&self) -> Sender<Event> {
         self.sender.clone()
+    }
+
+    /// Lets the server know, now and then, that the worker is there, for whoever is too busy to wait for events.
+    pub fn show_life(&mut self) -> Result<()> {
+        if self.shown.elapsed() > self.patience / 6 {
+            self.shown = Instant::now();
+            self.say(&ToServer::Ping, b"")?;
+        }
+        Ok(())
     }
 
     /// The next event, at the latest after `wait`. Heartbeats are answered and asked for on the way.
