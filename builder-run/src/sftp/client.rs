@@ -256,7 +256,7 @@ impl<W: Write, O: FnMut(&Upload) -> io::Result<File>, A: FnMut() -> io::Result<(
         match (self.unanswered.remove(id)?, code) {
             (Asked::Write(..) | Asked::Close(_), status::OK) => Ok(()),
             (Asked::Limits | Asked::Open(_), status::OK) => Err(nonsense("OK instead of an answer")),
-            (Asked::Limits, _) => Err(nonsense("it refuses what it has offered")),
+            (Asked::Limits, _) => Err(io::Error::other(format!("the server refuses it: {}", shown(text)))),
             (Asked::Open(upload) | Asked::Write(upload, _) | Asked::Close(upload), _) => {
                 Err(io::Error::other(format!("the server refuses {}: {}", upload.path, shown(text))))
             }

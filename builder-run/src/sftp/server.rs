@@ -32,7 +32,35 @@ const SAID: usize = 100;
 ///
 /// # Errors
 /// What reading and writing the streams gave, and [`io::ErrorKind::InvalidData`] for a stream that is not SFTP.
-pub fn serve(input: impl Read, mut output: impl Write, area: Area, limits: Limits) -> io::Result<()> {
+pub fn serve(input: impl Read, output: impl Write, area: Area, limits: Limits) -> io::Result<()> {
+    let mut session = Session::new(&area, limits)?;
+    let mut said = 0;
+    converse(input, output, |kind, fields| {
+        session.carry_out(kind, fields).inspect_err(|refusal| {
+            // Before each upload a client asks by STAT whether the name is taken.
+            if kind != kind::STAT && said < SAID {
+                said += 1;
+                eprintln!("builder-run: {}", refusal.reason);
+            }
+        })
+    })
+}
+
+/// Answers everything that a client asks with the reason why it can do nothing, until its stream ends. sshd
+/// drops the standard error of a subsystem, so an answer is the only way to say it.
+///
+/// # Errors
+/// As [`serve`].
+pub fn refuse(input: impl Read, output: impl Write, reason: &str) -> io::Result<()> {
+    converse(input, output, |_, _| Err(Refusal::denied(reason)))
+}
+
+/// Takes requests, each by its type and the fields behind its number, and sends what they are answered with.
+fn converse(
+    input: impl Read,
+    mut output: impl Write,
+    mut carry_out: impl FnMut(u8, &mut Fields<'_>) -> Result<Answer, Refusal>,
+) -> io::Result<()> {
     let mut packets = Frames::new(input);
     let mut answers = Vec::new();
     match packets.next_packet()? {
@@ -40,7 +68,6 @@ pub fn serve(input: impl Read, mut output: impl Write, area: Area, limits: Limit
         Some([kind::INIT, _, _, _, _, ..]) => greet(&mut answers),
         Some(_) => return Err(not_sftp("its first packet is not INIT")),
     }
-    let mut server = Server { session: Session::new(&area, limits)?, handles: limits.handles, said: 0 };
     loop {
         if answers.len() > ANSWERS || !packets.has_packet() {
             output.write_all(&answers)?;
@@ -48,7 +75,14 @@ pub fn serve(input: impl Read, mut output: impl Write, area: Area, limits: Limit
             answers.clear();
         }
         let Some(packet) = packets.next_packet()? else { return Ok(()) };
-        server.answer(packet, &mut answers)?;
+        let mut fields = Fields::new(packet);
+        let (Ok(kind), Ok(id)) = (fields.u8(), fields.u32()) else {
+            return Err(not_sftp("a request has no number"));
+        };
+        match carry_out(kind, &mut fields) {
+            Ok(answer) => accept(id, answer, &mut answers),
+            Err(refusal) => give_status(id, refusal.status, &refusal.reason, &mut answers),
+        }
     }
 }
 
@@ -61,62 +95,27 @@ fn not_sftp(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("the stream is not SFTP: {why}"))
 }
 
-struct Server<'a> {
-    session: Session<'a>,
-    handles: usize,
-    said: usize,
-}
-
-impl Server<'_> {
-    /// Carries out a request and puts its answer behind the others.
-    fn answer(&mut self, packet: &[u8], answers: &mut Vec<u8>) -> io::Result<()> {
-        let mut fields = Fields::new(packet);
-        let (Ok(kind), Ok(id)) = (fields.u8(), fields.u32()) else {
-            return Err(not_sftp("a request has no number"));
-        };
-        match self.session.carry_out(kind, &mut fields) {
-            Ok(answer) => self.accept(id, answer, answers),
-            Err(refusal) => {
-                // Before each upload a client asks by STAT whether the name is taken.
-                if kind != kind::STAT {
-                    self.say(&refusal);
-                }
-                give_status(id, refusal.status, &refusal.reason, answers);
-            }
+fn accept(id: u32, answer: Answer, answers: &mut Vec<u8>) {
+    match answer {
+        Answer::Done => give_status(id, status::OK, "", answers),
+        Answer::Handle(handle) => Packet::new(answers, kind::HANDLE).u32(id).bytes(&handle.to_be_bytes()).end(),
+        Answer::Name(path) => {
+            let packet = Packet::new(answers, kind::NAME).u32(id).u32(1);
+            packet.bytes(&path).bytes(&path).u32(0).end();
         }
-        Ok(())
-    }
-
-    fn accept(&self, id: u32, answer: Answer, answers: &mut Vec<u8>) {
-        match answer {
-            Answer::Done => give_status(id, status::OK, "", answers),
-            Answer::Handle(handle) => Packet::new(answers, kind::HANDLE).u32(id).bytes(&handle.to_be_bytes()).end(),
-            Answer::Name(path) => {
-                let packet = Packet::new(answers, kind::NAME).u32(id).u32(1);
-                packet.bytes(&path).bytes(&path).u32(0).end();
-            }
-            Answer::Attributes(seen) => {
-                // The permissions are what one can do here: to write, and to go into a directory.
-                let (size, mode) = match seen {
-                    Seen::Directory => (0, 0o040_300),
-                    Seen::File(size) => (size, 0o100_200),
-                };
-                let packet = Packet::new(answers, kind::ATTRS).u32(id).u32(attribute::SIZE | attribute::PERMISSIONS);
-                packet.u64(size).u32(mode).end();
-            }
-            Answer::Limits => {
-                let packet = Packet::new(answers, kind::EXTENDED_REPLY).u32(id).u64(LONGEST_PACKET as u64);
-                let data = u64::from(LONGEST_WRITE);
-                packet.u64(data).u64(data).u64(self.handles as u64).end();
-            }
+        Answer::Attributes(seen) => {
+            // The permissions are what one can do here: to write, and to go into a directory.
+            let (size, mode) = match seen {
+                Seen::Directory => (0, 0o040_300),
+                Seen::File(size) => (size, 0o100_200),
+            };
+            let packet = Packet::new(answers, kind::ATTRS).u32(id).u32(attribute::SIZE | attribute::PERMISSIONS);
+            packet.u64(size).u32(mode).end();
         }
-    }
-
-    /// Most clients show a status and not its reason; what is on standard error, ssh(1) shows to its user.
-    fn say(&mut self, refusal: &Refusal) {
-        if self.said < SAID {
-            self.said += 1;
-            eprintln!("builder-run: {}", refusal.reason);
+        Answer::Limits { handles } => {
+            let packet = Packet::new(answers, kind::EXTENDED_REPLY).u32(id).u64(LONGEST_PACKET as u64);
+            let data = u64::from(LONGEST_WRITE);
+            packet.u64(data).u64(data).u64(handles as u64).end();
         }
     }
 }

@@ -16,7 +16,7 @@ pub enum Answer {
     Handle(u64),
     Attributes(Seen),
     Name(Vec<u8>),
-    Limits,
+    Limits { handles: usize },
 }
 
 type Answered = Result<Answer, Refusal>;
@@ -197,7 +197,7 @@ impl<'a> Session<'a> {
 
     fn extended(&mut self, fields: &mut Fields<'_>) -> Answered {
         match fields.bytes()? {
-            wire::LIMITS => Ok(Answer::Limits),
+            wire::LIMITS => Ok(Answer::Limits { handles: self.handles }),
             wire::FSYNC => self.upload(fields)?.change(|ingest| ingest.sync()).map(|()| Answer::Done),
             other => Err(Refusal::unsupported(format!("the extension {} is not offered", shown(other)))),
         }

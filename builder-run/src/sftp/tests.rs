@@ -1,7 +1,7 @@
 //! Both ends with each other, and the server with clients that are not ours.
 
 use super::client::{Upload, upload};
-use super::server::{Area, Limits, serve};
+use super::server::{Area, Limits, refuse, serve};
 use super::wire::{self, Fields, LONGEST_PACKET, LONGEST_WRITE, Packet, kind, open};
 use spool::digest::Sha256;
 use std::fs::File;
@@ -135,6 +135,19 @@ fn earlier_sessions_count() {
         served.unwrap();
     }
     assert_eq!(room.names().len(), 2);
+}
+
+#[test]
+fn who_may_do_nothing_learns_why() {
+    let room = Room::new();
+    let (from, output) = rustix::pipe::pipe().unwrap();
+    let (input, to) = rustix::pipe::pipe().unwrap();
+    let sent = std::thread::scope(|scope| {
+        scope.spawn(|| refuse(File::from(input), File::from(output), "there is no build").unwrap());
+        let files = [room.file("a", b"a")].into_iter();
+        upload(File::from(from), File::from(to), files, |file| File::open(&file.source), || Ok(()))
+    });
+    assert!(sent.unwrap_err().to_string().ends_with("there is no build"));
 }
 
 /// A client that sends anything.
