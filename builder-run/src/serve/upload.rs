@@ -13,6 +13,7 @@ pub fn run(spool: &Spool, config: &Config, name: &WorkerName) -> Result<()> {
     // Standard output as the library has it is buffered by lines, and packets have none.
     let stream = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map(File::from).at("open", "a stream");
     let (input, output) = (stream(std::io::stdin().as_fd())?, stream(std::io::stdout().as_fd())?);
+    sftp::pipe::widen(&input);
     let Some((_, area)) = spool.upload_area(name)? else {
         let error = Error::new(Kind::NoPermission, format!("worker {name} has no build, so it can't upload"))
             .hint("`builder-run worker` uploads by itself while it runs a build");

@@ -15,13 +15,14 @@ const DIGEST: usize = 64;
 #[derive(Debug)]
 pub struct Area {
     directory: OwnedFd,
+    process: u32,
     drafts: Cell<u64>,
 }
 
 impl Area {
     /// The area that lies in an open directory.
     pub fn new(directory: OwnedFd) -> Area {
-        Area { directory, drafts: Cell::new(0) }
+        Area { directory, process: std::process::id(), drafts: Cell::new(0) }
     }
 
     /// How many contents are here, and how many bytes they have together.
@@ -30,10 +31,13 @@ impl Area {
         for entry in Dir::read_from(&self.directory)? {
             let entry = entry?;
             // A draft is counted by whoever writes it, or was left behind.
-            if entry.file_name().to_bytes().len() == DIGEST {
-                let stat = statat(&self.directory, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)?;
-                files += 1;
-                bytes = bytes.saturating_add(stat.st_size as u64);
+            if entry.file_name().to_bytes().len() != DIGEST {
+                continue;
+            }
+            match statat(&self.directory, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
+                // It has gone into the store.
+                Err(Errno::NOENT) => {}
+                stat => (files, bytes) = (files + 1, bytes.saturating_add(stat?.st_size as u64)),
             }
         }
         Ok((files, bytes))
@@ -47,7 +51,7 @@ impl Area {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         loop {
             self.drafts.set(self.drafts.get() + 1);
-            let name = format!("{}.{}.part", std::process::id(), self.drafts.get());
+            let name = format!("{}.{}.part", self.process, self.drafts.get());
             match openat(&self.directory, &name, flags, Mode::RUSR | Mode::WUSR) {
                 // A process of the same number was killed here.
                 Err(Errno::EXIST) => {}

@@ -25,8 +25,9 @@ pub struct Upload {
 const OPEN: usize = 64;
 /// How many requests may wait for their answers.
 const REQUESTS: usize = 256;
-/// How many bytes of content may wait for their answers: more than a channel of OpenSSH holds on its way (2 MiB).
-const BYTES: u64 = 4 << 20;
+/// How many bytes of content may wait for their answers: more than what is on its way in a channel of OpenSSH
+/// (2 MiB). They are not kept.
+const BYTES: u64 = 16 << 20;
 /// Requests go out when there are so many bytes of them, or nothing can be done but wait.
 const BATCH: usize = 128 << 10;
 /// What every server takes in one write, in bytes (draft-ietf-secsh-filexfer-02, section 3).

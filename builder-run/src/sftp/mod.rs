@@ -12,6 +12,7 @@ pub mod client;
 mod frames;
 mod ingest;
 mod names;
+pub mod pipe;
 mod refusal;
 pub mod server;
 mod session;

@@ -244,6 +244,7 @@ fn upload(transport: &mut dyn Transport, link: &mut Link, collected: &Collected,
         files.push(sftp::client::Upload { path: digest.to_string(), source: source.to_owned(), size });
     }
     let (streams, _channel) = transport.sftp()?;
+    sftp::pipe::widen(&streams.to);
     let open = |file: &sftp::client::Upload| File::open(&file.source);
     let alive = || link.show_life().map_err(std::io::Error::other);
     sftp::client::upload(streams.from, streams.to, files.into_iter(), open, alive)
