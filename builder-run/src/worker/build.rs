@@ -254,6 +254,8 @@ fn upload(transport: &mut dyn Transport, collected: &Collected, wanted: &[Sha256
         files.push(sftp::client::Upload { path: digest.to_string(), source: source.to_owned(), size });
     }
     let (streams, _channel) = transport.sftp()?;
-    sftp::client::upload(streams.from, streams.to, files.into_iter(), |file| File::open(&file.source))
+    sftp::pipe::widen(&streams.to);
+    let open = |file: &sftp::client::Upload| File::open(&file.source);
+    sftp::client::upload(streams.from, streams.to, files.into_iter(), open)
         .map_err(|e| Error::new(Kind::TryAgain, format!("the upload failed: {e}")))
 }
