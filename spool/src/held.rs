@@ -14,6 +14,7 @@ use crate::spool::Spool;
 use crate::{tmp, wake};
 use fs2::FileExt;
 use jiff::Timestamp;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::PathBuf;
 
@@ -157,9 +158,9 @@ impl<'s> HeldBuild<'s> {
 
     /// Brings announced artifacts into the store and under `artifacts/`, all of them or none.
     pub fn publish(&self, offered: &[Offered]) -> Result<Published> {
-        let missing: Vec<Sha256> = offered.iter().map(|o| o.sha256).filter(|sha| !self.has(sha)).collect();
+        let missing: BTreeSet<Sha256> = offered.iter().map(|o| o.sha256).filter(|sha| !self.has(sha)).collect();
         if !missing.is_empty() {
-            return Ok(Published::Missing(missing));
+            return Ok(Published::Missing(missing.into_iter().collect()));
         }
         let artifacts = self.path().join(file::ARTIFACTS);
         disk::remove_tree(&artifacts)?;

@@ -17,5 +17,6 @@ mod refusal;
 pub mod server;
 mod session;
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)]
 mod tests;
 mod wire;
