@@ -69,6 +69,13 @@ impl Spool {
     }
 }
 
+impl Drop for HeldBuild<'_> {
+    fn drop(&mut self) {
+        // Not by closing alone: a process that is being forked somewhere in this one has the handle, too.
+        let _ = FileExt::unlock(&self.dir);
+    }
+}
+
 impl<'s> HeldBuild<'s> {
     pub(crate) fn new(spool: &'s Spool, id: BuildId, dir: File) -> HeldBuild<'s> {
         HeldBuild { spool, id, dir }

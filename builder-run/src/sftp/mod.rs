@@ -7,7 +7,6 @@
 //! bytes (a hole counts like what it replaces), files, handles and the lines on standard error.
 
 mod answers;
-mod area;
 pub mod client;
 mod frames;
 mod ingest;
