@@ -15,12 +15,17 @@ pub struct Sshd {
 impl Lab {
     /// Starts an sshd that reads the spool's own authorized_keys.
     pub fn sshd(&self) -> Sshd {
+        self.sshd_with("")
+    }
+
+    /// As [`Lab::sshd`], with some more lines in its configuration.
+    pub fn sshd_with(&self, more: &str) -> Sshd {
         let port = free_port();
         self.key("host");
         let config = format!(
             "ListenAddress 127.0.0.1\nPort {port}\nHostKey {host}\nPidFile none\nAuthorizedKeysFile {keys}\n\
              UsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nStrictModes no\n\
-             PermitRootLogin forced-commands-only\nMaxStartups 100\nSubsystem sftp internal-sftp\nLogLevel VERBOSE\n",
+             PermitRootLogin forced-commands-only\nMaxStartups 100\nSubsystem sftp internal-sftp\nLogLevel VERBOSE\n{more}",
             host = self.path("host").display(),
             keys = self.spool.layout().authorized_keys().display(),
         );
