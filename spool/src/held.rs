@@ -4,31 +4,28 @@ use crate::artifact_path::ArtifactPath;
 use crate::build_id::BuildId;
 use crate::console::ConsoleWriter;
 use crate::digest::Sha256;
-use crate::disk::{self, Moved};
+use crate::disk;
 use crate::error::{At, Error, Kind, Result};
 use crate::layout::file;
 use crate::manifest::Manifest;
-use crate::place::{End, Priority, Ticket};
-use crate::record::{self, Attempt, Attempts, BuildResult, Lease, Outcome, Request};
+use crate::record::{self, Attempts, Lease, Request};
 use crate::spool::Spool;
-use crate::{tmp, wake};
 use fs2::FileExt;
-use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::PathBuf;
 
 /// More new artifacts than this are made durable by one syncfs(2) instead of an fsync(2) each.
-const FEW: usize = 8;
+pub(crate) const FEW: usize = 8;
 
 /// An active build whose directory is locked by this process.
 ///
 /// The lock follows the directory through renames, and goes with the process however it dies.
 #[derive(Debug)]
 pub struct HeldBuild<'s> {
-    spool: &'s Spool,
-    id: BuildId,
-    dir: File,
+    pub(crate) spool: &'s Spool,
+    pub(crate) id: BuildId,
+    pub(crate) dir: File,
 }
 
 /// An artifact that the worker announced.
@@ -86,7 +83,7 @@ impl<'s> HeldBuild<'s> {
         &self.id
     }
 
-    fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.spool.layout().active(&self.id)
     }
 
@@ -219,149 +216,5 @@ impl<'s> HeldBuild<'s> {
             disk::make_dir(&dir)?;
         }
         Ok(())
-    }
-
-    /// Ends the build for good: durable on return, in `done/` when it exited 0, else in `failed/`.
-    pub fn finish(self, mut result: BuildResult, manifest: &Manifest) -> Result<End> {
-        let dir = self.path();
-        let layout = self.spool.layout();
-        let end = if result.outcome.succeeded() { End::Done } else { End::Failed };
-        result.input = self.input_digest()?;
-        if !manifest.is_empty() {
-            let target = dir.join(file::MANIFEST);
-            disk::remove_file(&target)?;
-            result.output = Some(self.spool.store().keep(&manifest.to_bytes(), &target)?);
-        }
-        for name in [file::CONSOLE, file::TIMES] {
-            let path = dir.join(name);
-            if let Ok(open) = File::open(&path) {
-                open.sync_data().at("sync", &path)?;
-            }
-        }
-        self.sync_artifacts(manifest.len())?;
-        disk::remove_file(&dir.join(file::RESULT))?;
-        disk::write_new(&dir.join(file::RESULT), &record::to_bytes(&result)?, 0o644)?;
-        disk::remove_file(&dir.join(file::LEASE))?;
-        disk::remove_tree(&dir.join(file::UPLOAD))?;
-        self.dir.sync_all().at("sync", &dir)?;
-        disk::make_dir_synced(&layout.month(end, &self.id))?;
-        if disk::rename_new(&dir, &layout.finished(end, &self.id))? != Moved::Yes {
-            return Err(Error::new(Kind::Internal, format!("{} is finished already", self.id)));
-        }
-        disk::sync_dir(&layout.month(end, &self.id))?;
-        // UFS keeps the two directories of a rename apart: the old name must go durably, too.
-        #[cfg(target_os = "freebsd")]
-        disk::sync_dir(&layout.all_active())?;
-        disk::remove_file(&layout.cancel(&self.id))?;
-        wake::ring(&layout.wake_build(&self.id));
-        Ok(end)
-    }
-
-    fn sync_artifacts(&self, count: usize) -> Result<()> {
-        let root = self.path().join(file::ARTIFACTS);
-        match count {
-            0 => Ok(()),
-            1..=FEW => walkdir::WalkDir::new(&root)
-                .contents_first(true)
-                .into_iter()
-                .filter_map(|entry| entry.ok())
-                .filter(|entry| entry.file_type().is_dir())
-                .try_for_each(|entry| disk::sync_dir(entry.path())),
-            _ => disk::sync_all_of(self.spool.layout().root()),
-        }
-    }
-
-    /// The digest over what went in; nothing when the worker never said what environment it used.
-    fn input_digest(&self) -> Result<Option<Sha256>> {
-        let mut text = format!("platform {}\n", self.id.platform());
-        for name in [file::SCRIPT, file::ENVIRONMENT, file::PACKAGES] {
-            let path = self.path().join(name);
-            let Ok(open) = File::open(&path) else {
-                if name == file::ENVIRONMENT {
-                    return Ok(None);
-                }
-                continue;
-            };
-            let (digest, _) = Sha256::of_reader(open).at("read", &path)?;
-            text += &format!("{name} {digest}\n");
-        }
-        Ok(Some(Sha256::of(text.as_bytes())))
-    }
-
-    /// Puts a build that lost its worker back into its queue, or ends it as lost when it was tried often
-    /// enough, or as cancelled when somebody asked for that. Durable on return.
-    pub fn give_up(self, reason: &str, now: Timestamp) -> Result<Option<End>> {
-        let attempts = self.note_attempt(reason, now)?;
-        if self.spool.layout().cancel(&self.id).exists() {
-            return self.end_unrun(Outcome::Cancelled, now).map(Some);
-        }
-        if attempts.list.len() as u32 >= self.request()?.attempts {
-            return self.end_unrun(Outcome::Lost, now).map(Some);
-        }
-        self.requeue(attempts.list.len())?;
-        Ok(None)
-    }
-
-    /// Ends a build without a word from its worker; what it printed so far stays.
-    pub fn end_unrun(self, outcome: Outcome, now: Timestamp) -> Result<End> {
-        let mut result = BuildResult::unrun(outcome, now);
-        if let Some(lease) = self.lease()? {
-            result.worker = Some(lease.worker);
-            result.started = Some(lease.since);
-            result.duration_ms = now.duration_since(lease.since).as_millis().max(0) as u64;
-        }
-        disk::remove_tree(&self.path().join(file::ARTIFACTS))?;
-        self.finish(result, &Manifest::default())
-    }
-
-    /// A lease is noted once, however often a crash interrupts what follows.
-    fn note_attempt(&self, reason: &str, now: Timestamp) -> Result<Attempts> {
-        let mut attempts = self.attempts()?;
-        let Some(lease) = self.lease()? else { return Ok(attempts) };
-        if attempts.list.last().is_none_or(|last| last.lease.token != lease.token) {
-            attempts.list.push(Attempt { lease, lost: now, reason: reason.to_owned() });
-            tmp::replace_file(self.spool.layout(), &self.path().join(file::ATTEMPTS), &record::to_bytes(&attempts)?)?;
-        }
-        Ok(attempts)
-    }
-
-    fn requeue(self, attempt: usize) -> Result<()> {
-        let dir = self.path();
-        for name in [file::CONSOLE, file::TIMES] {
-            let aside = dir.join(format!("{name}.{attempt}"));
-            if dir.join(name).exists() && !aside.exists() {
-                disk::rename_new(&dir.join(name), &aside)?;
-            }
-        }
-        for name in [
-            file::RESULT,
-            file::MANIFEST,
-            file::ARTIFACTS,
-            file::UPLOAD,
-            file::ENVIRONMENT,
-            file::PACKAGES,
-            file::LEASE,
-        ] {
-            disk::remove_tree(&dir.join(name))?;
-        }
-        self.dir.sync_all().at("sync", &dir)?;
-        let ticket = Ticket { priority: Priority::FRONT, id: self.id.clone() };
-        let queue = self.spool.layout().queue(self.id.platform());
-        disk::make_dir_synced(&queue)?;
-        if disk::rename_new(&dir, &self.spool.layout().queued(&ticket))? != Moved::Yes {
-            return Err(Error::new(Kind::Internal, format!("{} is queued already", self.id)));
-        }
-        disk::sync_dir(&queue)?;
-        let (spool, id) = (self.spool, self.id.clone());
-        drop(self);
-        wake::tell(&spool.layout().wake_queue(id.platform()), &ticket.to_string());
-        wake::ring(&spool.layout().wake_build(&id));
-        Ok(())
-    }
-
-    /// Removes the build as if it had never been queued. Durable on return.
-    pub fn remove(self) -> Result<()> {
-        tmp::discard(self.spool.layout(), &self.path(), &self.spool.layout().all_active())?;
-        disk::remove_file(&self.spool.layout().cancel(&self.id))
     }
 }

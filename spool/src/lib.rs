@@ -20,6 +20,7 @@ pub mod console;
 pub mod digest;
 pub mod disk;
 pub mod durability;
+pub mod ending;
 pub mod error;
 pub mod find;
 pub mod held;

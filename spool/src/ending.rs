@@ -1,0 +1,262 @@
+//! How a build leaves `active/`: ended for good, back into its queue, or removed.
+
+use crate::digest::Sha256;
+use crate::disk::{self, Moved};
+use crate::error::{At, Error, Kind, Result};
+use crate::held::{FEW, HeldBuild};
+use crate::layout::file;
+use crate::manifest::Manifest;
+use crate::place::{End, Priority, Ticket};
+use crate::record::{self, Attempt, Attempts, BuildResult, Outcome};
+use crate::{tmp, wake};
+use jiff::Timestamp;
+use std::fs::File;
+
+impl HeldBuild<'_> {
+    /// Ends the build for good: durable on return, in `done/` when it exited 0, else in `failed/`.
+    pub fn finish(self, mut result: BuildResult, manifest: &Manifest) -> Result<End> {
+        let dir = self.path();
+        result.input = self.input_digest()?;
+        if !manifest.is_empty() {
+            let target = dir.join(file::MANIFEST);
+            disk::remove_file(&target)?;
+            result.output = Some(self.spool.store().keep(&manifest.to_bytes(), &target)?);
+        }
+        for name in [file::CONSOLE, file::TIMES] {
+            let path = dir.join(name);
+            if let Ok(open) = File::open(&path) {
+                open.sync_data().at("sync", &path)?;
+            }
+        }
+        self.sync_artifacts(manifest.len())?;
+        disk::remove_file(&dir.join(file::RESULT))?;
+        disk::write_new(&dir.join(file::RESULT), &record::to_bytes(&result)?, 0o644)?;
+        disk::remove_file(&dir.join(file::LEASE))?;
+        self.settle(&result)
+    }
+
+    /// The last steps of the end of a build: its record is complete and durable, and its lease is gone.
+    fn settle(self, result: &BuildResult) -> Result<End> {
+        let dir = self.path();
+        let layout = self.spool.layout();
+        let end = if result.outcome.succeeded() { End::Done } else { End::Failed };
+        disk::remove_tree(&dir.join(file::UPLOAD))?;
+        self.dir.sync_all().at("sync", &dir)?;
+        disk::make_dir_synced(&layout.month(end, &self.id))?;
+        if disk::rename_new(&dir, &layout.finished(end, &self.id))? != Moved::Yes {
+            return Err(Error::new(Kind::Internal, format!("{} is finished already", self.id)));
+        }
+        disk::sync_dir(&layout.month(end, &self.id))?;
+        // UFS keeps the two directories of a rename apart: the old name must go durably, too.
+        #[cfg(target_os = "freebsd")]
+        disk::sync_dir(&layout.all_active())?;
+        disk::remove_file(&layout.cancel(&self.id))?;
+        wake::ring(&layout.wake_build(&self.id));
+        Ok(end)
+    }
+
+    fn sync_artifacts(&self, count: usize) -> Result<()> {
+        let root = self.path().join(file::ARTIFACTS);
+        match count {
+            0 => Ok(()),
+            1..=FEW => walkdir::WalkDir::new(&root)
+                .contents_first(true)
+                .into_iter()
+                .filter_map(|entry| entry.ok())
+                .filter(|entry| entry.file_type().is_dir())
+                .try_for_each(|entry| disk::sync_dir(entry.path())),
+            _ => disk::sync_all_of(self.spool.layout().root()),
+        }
+    }
+
+    /// The digest over what went in; nothing when the worker never said what environment it used.
+    fn input_digest(&self) -> Result<Option<Sha256>> {
+        let mut text = format!("platform {}\n", self.id.platform());
+        for name in [file::SCRIPT, file::ENVIRONMENT, file::PACKAGES] {
+            let path = self.path().join(name);
+            let Ok(open) = File::open(&path) else {
+                if name == file::ENVIRONMENT {
+                    return Ok(None);
+                }
+                continue;
+            };
+            let (digest, _) = Sha256::of_reader(open).at("read", &path)?;
+            text += &format!("{name} {digest}\n");
+        }
+        Ok(Some(Sha256::of(text.as_bytes())))
+    }
+
+    /// Puts a build that lost its worker back into its queue, or ends it as lost when it was tried often
+    /// enough, or as cancelled when somebody asked for that. One that a crash met in the last steps of its end
+    /// gets there. Durable on return.
+    pub fn give_up(self, reason: &str, now: Timestamp) -> Result<Option<End>> {
+        if self.lease()?.is_none()
+            && let Ok(Some(result)) = record::read(&self.path().join(file::RESULT))
+        {
+            return self.settle(&result).map(Some);
+        }
+        let attempts = self.note_attempt(reason, now)?;
+        if self.spool.layout().cancel(&self.id).exists() {
+            return self.end_unrun(Outcome::Cancelled, now).map(Some);
+        }
+        if attempts.list.len() as u32 >= self.request()?.attempts {
+            return self.end_unrun(Outcome::Lost, now).map(Some);
+        }
+        self.requeue()?;
+        Ok(None)
+    }
+
+    /// Ends a build without a word from its worker; what it printed so far stays.
+    pub fn end_unrun(self, outcome: Outcome, now: Timestamp) -> Result<End> {
+        let mut result = BuildResult::unrun(outcome, now);
+        if let Some(lease) = self.lease()? {
+            result.worker = Some(lease.worker);
+            result.started = Some(lease.since);
+            result.duration_ms = now.duration_since(lease.since).as_millis().max(0) as u64;
+        }
+        disk::remove_tree(&self.path().join(file::ARTIFACTS))?;
+        self.finish(result, &Manifest::default())
+    }
+
+    /// A lease is noted once, however often a crash interrupts what follows.
+    fn note_attempt(&self, reason: &str, now: Timestamp) -> Result<Attempts> {
+        let mut attempts = self.attempts()?;
+        let Some(lease) = self.lease()? else { return Ok(attempts) };
+        if attempts.list.last().is_none_or(|last| last.lease.token != lease.token) {
+            attempts.list.push(Attempt { lease, lost: now, reason: reason.to_owned() });
+            tmp::replace_file(self.spool.layout(), &self.path().join(file::ATTEMPTS), &record::to_bytes(&attempts)?)?;
+        }
+        Ok(attempts)
+    }
+
+    fn requeue(self) -> Result<()> {
+        let dir = self.path();
+        self.set_console_aside()?;
+        for name in [
+            file::RESULT,
+            file::MANIFEST,
+            file::ARTIFACTS,
+            file::UPLOAD,
+            file::ENVIRONMENT,
+            file::PACKAGES,
+            file::LEASE,
+        ] {
+            disk::remove_tree(&dir.join(name))?;
+        }
+        self.dir.sync_all().at("sync", &dir)?;
+        let ticket = Ticket { priority: Priority::FRONT, id: self.id.clone() };
+        let queue = self.spool.layout().queue(self.id.platform());
+        disk::make_dir_synced(&queue)?;
+        if disk::rename_new(&dir, &self.spool.layout().queued(&ticket))? != Moved::Yes {
+            return Err(Error::new(Kind::Internal, format!("{} is queued already", self.id)));
+        }
+        disk::sync_dir(&queue)?;
+        let (spool, id) = (self.spool, self.id.clone());
+        drop(self);
+        wake::tell(&spool.layout().wake_queue(id.platform()), &ticket.to_string());
+        wake::ring(&spool.layout().wake_build(&id));
+        Ok(())
+    }
+
+    /// The log goes last: as long as it is there, a crash in between leads to the same number again.
+    fn set_console_aside(&self) -> Result<()> {
+        let dir = self.path();
+        let aside = |name: &str, number: u32| dir.join(format!("{name}.{number}"));
+        let number = (1..).find(|number| !aside(file::CONSOLE, *number).exists()).unwrap_or(u32::MAX);
+        for name in [file::TIMES, file::CONSOLE] {
+            if dir.join(name).exists() {
+                disk::rename_new(&dir.join(name), &aside(name, number))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the build as if it had never been queued. Durable on return.
+    pub fn remove(self) -> Result<()> {
+        tmp::discard(self.spool.layout(), &self.path(), &self.spool.layout().all_active())?;
+        disk::remove_file(&self.spool.layout().cancel(&self.id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::build_id::BuildId;
+    use crate::queue::Enqueued;
+    use crate::record::{Origin, Request};
+    use crate::spool::Spool;
+    use std::collections::BTreeMap;
+
+    /// A spool with one build that a worker holds.
+    struct Held {
+        _dir: tempfile::TempDir,
+        spool: Spool,
+        ticket: Ticket,
+    }
+
+    impl Held {
+        fn new() -> Held {
+            let dir = tempfile::tempdir().unwrap();
+            let (spool, _) = Spool::init(&dir.path().join("spool")).unwrap();
+            let now = crate::clock::now();
+            let id = BuildId::unique(now, &"job".parse().unwrap(), &"p".parse().unwrap()).unwrap();
+            let ticket = Ticket { priority: Priority::NORMAL, id };
+            let request = Request {
+                queued: now,
+                origin: Origin::Run,
+                timeout_seconds: 60,
+                attempts: 9,
+                template: None,
+                values: BTreeMap::new(),
+            };
+            assert_eq!(spool.enqueue(&ticket, &request, b"true").unwrap(), Enqueued::Yes);
+            Held { _dir: dir, spool, ticket }
+        }
+
+        fn claim(&self) -> HeldBuild<'_> {
+            let queued = self.spool.queue(self.ticket.id.platform()).unwrap().pop_first().unwrap();
+            self.spool.claim(&queued, &"w".parse().unwrap()).unwrap().unwrap()
+        }
+    }
+
+    #[test]
+    fn nobody_else_gets_hold_of_a_build_that_is_held() {
+        let lab = Held::new();
+        let held = lab.claim();
+        assert!(lab.spool.hold(&lab.ticket.id).unwrap().is_none());
+        drop(held);
+        assert!(lab.spool.hold(&lab.ticket.id).unwrap().is_some());
+    }
+
+    #[test]
+    fn each_lost_attempt_keeps_its_console_also_after_a_crash_in_between() {
+        let lab = Held::new();
+        for (number, text) in [(1, "one"), (2, "two")] {
+            let held = lab.claim();
+            held.console().unwrap().append(7, text.as_bytes()).unwrap();
+            let dir = held.path();
+            // A crash came between the two files.
+            disk::rename_new(&dir.join(file::TIMES), &dir.join(format!("{}.{number}", file::TIMES))).unwrap();
+            assert_eq!(held.give_up("lost", crate::clock::now()).unwrap(), None);
+        }
+        let dir = lab.claim().path();
+        let read = |name: &str| String::from_utf8(disk::read_if_there(&dir.join(name), 99).unwrap().unwrap()).unwrap();
+        assert_eq!((read("console.log.1"), read("console.log.2")), ("one".to_owned(), "two".to_owned()));
+        assert_eq!((read("console.times.1"), read("console.times.2")), ("7 3\n".to_owned(), "7 3\n".to_owned()));
+        assert!(!dir.join(file::CONSOLE).exists());
+    }
+
+    #[test]
+    fn a_build_whose_end_was_interrupted_gets_there_and_is_not_run_again() {
+        let lab = Held::new();
+        let held = lab.claim();
+        let result = BuildResult::unrun(Outcome::Exited { code: 0 }, crate::clock::now());
+        // As in finish, up to the removal of the lease.
+        disk::write_new(&held.path().join(file::RESULT), &record::to_bytes(&result).unwrap(), 0o644).unwrap();
+        disk::remove_file(&held.path().join(file::LEASE)).unwrap();
+        assert_eq!(held.give_up("lost", crate::clock::now()).unwrap(), Some(End::Done));
+        assert!(lab.spool.queue(lab.ticket.id.platform()).unwrap().is_empty());
+        let there = lab.spool.build(&lab.ticket.id).unwrap().unwrap();
+        assert_eq!(there.result().unwrap().unwrap().outcome, Outcome::Exited { code: 0 });
+    }
+}
