@@ -61,6 +61,19 @@ fn a_background_child_that_holds_the_output_does_not_hold_the_build() {
 }
 
 #[test]
+fn each_build_finds_the_same_fresh_directory() {
+    let lab = Lab::new();
+    let worker = lab.local_worker("w", &["--keep"]);
+    lab.job("one", "pwd; echo \"$HOME $TMPDIR\"; chmod 0 \"$TMPDIR\"; touch \"$HOME/left\"; echo x > here");
+    lab.job("two", "pwd; echo \"$HOME $TMPDIR\"; ls -A . \"$HOME\" \"$TMPDIR\" | grep -c -e left -e here; true");
+    let (one, two) = (lab.run("one"), lab.run("two"));
+    lab.finished(&one);
+    lab.finished(&two);
+    let (one, two) = (lab.ok(&["log", &one]), lab.ok(&["log", &two]));
+    assert_eq!(format!("{one}0\n"), two, "{}", worker.said());
+}
+
+#[test]
 fn a_worker_that_is_told_to_stop_gives_its_build_back() {
     let lab = Lab::new();
     lab.job("long", "echo begun; sleep 1000");

@@ -41,7 +41,7 @@ pub fn run(
     inputs: &Inputs,
 ) -> Result<End> {
     info!(build = %job.id, "runs");
-    let room = worker.place.room(&job.id, &job.script);
+    let room = worker.place.room(&job.script);
     let environment = system::environment(&job.id, room.as_ref().ok(), &worker.args.environment);
     let mut talk = Talk { link, environment: &environment.recorded, inputs };
     talk.accept(&job.id)?;

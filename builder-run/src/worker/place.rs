@@ -1,4 +1,4 @@
-//! Where builds run: a directory of the worker's, with a fresh one in it for each build.
+//! Where builds run: a directory of the worker's, with a fresh one in it for each build in turn.
 #![allow(clippy::disallowed_methods)]
 
 use fs2::FileExt;
@@ -20,7 +20,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// Opens the directory, makes it when it is missing, and removes what a killed worker left in it.
+    /// Opens the directory, and makes it when it is missing.
     pub fn open(named: Option<&Path>) -> Result<Place> {
         let temporary = named.is_none();
         let root = match named {
@@ -48,18 +48,16 @@ impl Place {
             return Err(Error::new(Kind::TryAgain, format!("another worker uses {}", root.display()))
                 .hint("give each worker a directory of its own with --work"));
         }
-        for entry in std::fs::read_dir(&root).at("read", &root)?.flatten() {
-            if entry.file_name().to_str().is_some_and(|name| name.parse::<spool::build_id::BuildId>().is_ok()) {
-                remove_stubborn(&entry.path());
-            }
-        }
         Ok(Place { root, _lock: lock, temporary })
     }
 
-    /// A fresh directory for a build, with the script in it.
-    pub fn room(&self, id: &spool::build_id::BuildId, script: &[u8]) -> Result<Room> {
-        let root = self.root.join(id.as_str());
-        if root.exists() {
+    /// A fresh directory for a build, with the script in it. What a killed worker left goes first.
+    ///
+    /// It has the same name for each build, and a plain one: compilers write it into what they build, and
+    /// dpkg-buildflags(1) keeps it out only when it has letters, digits and `-+:.~/_`.
+    pub fn room(&self, script: &[u8]) -> Result<Room> {
+        let root = self.root.join("build");
+        if root.symlink_metadata().is_ok() {
             remove_stubborn(&root);
         }
         let room = Room { root };
