@@ -1,7 +1,6 @@
 //! Serving one build: from the script's hand-over to the acknowledged end.
 
-use super::link::{Event, Link};
-use super::session::out_of_turn;
+use super::link::{Event, Link, out_of_turn};
 use crate::protocol::{LONGEST_CONSOLE, ToServer, ToWorker};
 use spool::Spool;
 use spool::clock;

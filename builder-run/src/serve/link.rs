@@ -3,7 +3,7 @@
 use crate::protocol::inbox::{Inbox, send};
 use crate::protocol::{ToServer, ToWorker};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use spool::error::{At, Result};
+use spool::error::{At, Error, Kind, Result};
 use spool::wake::Listener;
 use std::fs::File;
 use std::io;
@@ -126,4 +126,11 @@ impl Link {
         let ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
         Ok((ready(&fds[0]), fds[1..].iter().any(ready)))
     }
+}
+
+/// A message that has no place here.
+pub fn out_of_turn(message: &ToServer, expected: &str) -> Error {
+    let json = serde_json::to_string(message).unwrap_or_default();
+    let shown: String = json.chars().take(60).collect();
+    Error::new(Kind::Data, format!("`{shown}` came where {expected} was expected"))
 }

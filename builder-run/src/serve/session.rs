@@ -1,7 +1,7 @@
 //! A worker's session: who it is, then builds, one at a time.
 
 use super::building;
-use super::link::{Event, Link};
+use super::link::{Event, Link, out_of_turn};
 use crate::protocol::{PROTOCOL, ToServer, ToWorker};
 use spool::Spool;
 use spool::config::Config;
@@ -173,11 +173,4 @@ impl Server<'_> {
 fn bounded(system: BTreeMap<String, String>) -> BTreeMap<String, String> {
     let tidy = |text: String| text.chars().filter(|c| !c.is_control()).take(200).collect::<String>();
     system.into_iter().take(32).map(|(key, value)| (tidy(key), tidy(value))).collect()
-}
-
-/// A message that has no place here.
-pub fn out_of_turn(message: &ToServer, expected: &str) -> Error {
-    let json = serde_json::to_string(message).unwrap_or_default();
-    let shown: String = json.chars().take(60).collect();
-    Error::new(Kind::Data, format!("`{shown}` came where {expected} was expected"))
 }

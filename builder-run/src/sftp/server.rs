@@ -3,23 +3,11 @@
 use super::frames::Frames;
 use super::names::Seen;
 use super::refusal::{Refusal, status};
+pub use super::session::Limits;
 use super::session::{Answer, Session};
 use super::wire::{self, Fields, LONGEST_PACKET, LONGEST_WRITE, Packet, attribute, kind};
 use spool::upload::Area;
 use std::io::{self, Read, Write};
-
-/// What may lie in an area, and what one session may use.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Bytes of content: the furthest that each file ever reached, holes included.
-    pub bytes: u64,
-    /// Number of files.
-    pub files: u64,
-    /// Bytes in a path below `/artifacts`.
-    pub path_bytes: usize,
-    /// Number of files that are open at a time.
-    pub handles: usize,
-}
 
 /// Answers are sent when there are so many bytes of them, or nothing else is to be done.
 const ANSWERS: usize = 32 << 10;

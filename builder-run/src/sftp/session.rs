@@ -3,11 +3,23 @@
 use super::ingest::Ingest;
 use super::names::{Names, ROOT, Seen};
 use super::refusal::{Refusal, shown};
-use super::server::Limits;
 use super::wire::{self, Fields, Short, kind, open};
 use spool::upload::{Area, Draft};
 use std::collections::BTreeMap;
 use std::io;
+
+/// What may lie in an area, and what one session may use.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of content: the furthest that each file ever reached, holes included.
+    pub bytes: u64,
+    /// Number of files.
+    pub files: u64,
+    /// Bytes in a path below `/artifacts`.
+    pub path_bytes: usize,
+    /// Number of files that are open at a time.
+    pub handles: usize,
+}
 
 /// An answer that says yes.
 #[derive(Debug)]

@@ -1,14 +1,15 @@
 //! One build on the worker: a fresh directory, the script until its end, what it left to the server.
 
 use super::Worker;
+use super::handover::{Ran, hand_over};
 use super::link::{Link, outcome_of};
+use super::place::Room;
 use super::process::Process;
 use super::strays::Household;
 use super::system::{self, Inputs};
 use super::talk::Talk;
 use super::transport::Transport;
 use super::watch::{Watch, Why};
-use super::{handover, place};
 use crate::protocol::ToServer;
 use rustix::process::Signal;
 use spool::build_id::BuildId;
@@ -50,7 +51,7 @@ pub fn run(
         Err(e) => Ok(Ran { outcome: Outcome::Aborted { reason: e.to_string() }, duration: Duration::ZERO }.into()),
     };
     match ended? {
-        Some(ran) => handover::hand_over(&mut talk, transport, room.ok().as_ref(), ran)?,
+        Some(ran) => hand_over(&mut talk, transport, room.ok().as_ref(), ran)?,
         None => {
             talk.link.say(&ToServer::Abandon { reason: "the worker was told to stop".into() }, b"")?;
             return Ok(End::Asked);
@@ -60,18 +61,12 @@ pub fn run(
     Ok(End::Finished)
 }
 
-/// How the script ended, and after how long.
-pub struct Ran {
-    pub outcome: Outcome,
-    pub duration: Duration,
-}
-
 /// Runs the script to its end and kills whatever it has started. Nothing when the worker was told to stop.
 fn carry_out(
     worker: &Worker<'_>,
     talk: &mut Talk<'_>,
     job: &Job,
-    room: &place::Room,
+    room: &Room,
     environment: &system::Environment,
 ) -> Result<Option<Ran>> {
     let household = Household::open();

@@ -1,6 +1,5 @@
 //! Handing over what a script left: offers, what of it is wanted, and the acknowledged end.
 
-use super::build::Ran;
 use super::collect::{Collected, collect};
 use super::link::Event;
 use super::place::Room;
@@ -10,12 +9,19 @@ use crate::protocol::{Offer, ToServer, ToWorker};
 use crate::sftp;
 use spool::digest::Sha256;
 use spool::error::{At, Error, Kind, Result};
+use spool::record::Outcome;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::time::Duration;
 
 /// Offers go in messages of about this many bytes.
 const OFFER_BYTES: usize = 256 << 10;
+
+/// How the script ended, and after how long.
+pub struct Ran {
+    pub outcome: Outcome,
+    pub duration: Duration,
+}
 
 /// Offers what is there, sends what is wanted, and waits until the server says that the build is over for good.
 pub fn hand_over(talk: &mut Talk<'_>, transport: &mut dyn Transport, room: Option<&Room>, ran: Ran) -> Result<()> {
