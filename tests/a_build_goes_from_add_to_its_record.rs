@@ -90,6 +90,27 @@ fn a_due_job_is_fired_once_by_any_number_of_daemons() {
 }
 
 #[test]
+fn a_script_that_is_over_at_once_has_its_inputs_in_the_record() {
+    let lab = Lab::new();
+    lab.script("builder.toml", "grace_seconds = 60\n");
+    let over = lab.path("over");
+    lab.job("quick", &format!("touch {}", over.display()));
+    let id = lab.run("quick");
+    // The server can't look for inputs in the store before the script is over.
+    let shards: Vec<_> = (0..=255u8)
+        .map(|shard| std::fs::File::open(lab.spool.layout().shard(&format!("{shard:02x}"))).expect("a shard"))
+        .inspect(|shard| shard.lock().expect("its lock"))
+        .collect();
+    let _worker = lab.local_worker("w", &["--keep"]);
+    wait_for("the script is over", || over.exists());
+    drop(shards);
+    let build = lab.finished(&id);
+    let environment = std::fs::read_to_string(build.dir().join("environment")).expect("the environment");
+    assert!(environment.contains("BUILDER_JOB=quick\n"), "{environment}");
+    assert!(build.result().expect("readable").expect("there").input.is_some());
+}
+
+#[test]
 fn a_script_that_prints_without_a_pause_can_be_cancelled() {
     let lab = Lab::new();
     lab.job("loud", "while :; do echo y; done");
