@@ -43,6 +43,7 @@ fn a_server_that_waits_for_the_store_for_longer_than_the_grace_time_keeps_its_wo
     shard.unlock().expect("unlocked");
     let build = lab.finished(&id);
     assert_eq!(build.result().expect("readable").expect("there").outcome, Outcome::Exited { code: 0 });
+    wait_for("the worker has heard it", || worker.said().contains("is over"));
     assert_eq!(worker.said().matches("connected to").count(), 1, "it never gave its server up: {}", worker.said());
     assert!(build.attempts().expect("attempts").list.is_empty(), "it was never taken away");
 }
