@@ -69,10 +69,14 @@ fn a_watcher_and_a_script_agree_on_the_exit_code() {
 #[test]
 fn a_due_job_is_fired_once_by_any_number_of_daemons() {
     let lab = Lab::new();
-    let at = (jiff_now() + std::time::Duration::from_millis(300)).to_string();
     let script = lab.script("x.sh", "true");
-    lab.ok(&["add", "timed", script.to_str().expect("UTF-8"), "--platform", PLATFORM, "--at", &at]);
-    assert!(lab.spool.open_builds().expect("builds").is_empty(), "nothing before its time");
+    let script = script.to_str().expect("UTF-8");
+    let add = |name: &str, seconds| {
+        let at = (spool::clock::now() + std::time::Duration::from_secs(seconds)).to_string();
+        lab.ok(&["add", name, script, "--platform", PLATFORM, "--at", &at])
+    };
+    assert_eq!(add("later", 3600), "", "nothing before its time");
+    add("timed", 1);
     let daemon = lab.daemon();
     wait_for("it is fired", || lab.spool.open_builds().expect("builds").len() == 1);
     let _worker = lab.local_worker("w", &["--keep"]);
@@ -84,8 +88,16 @@ fn a_due_job_is_fired_once_by_any_number_of_daemons() {
     assert_eq!((lab.spool.open_builds().expect("builds").len(), lab.ended().len()), (0, 1));
 }
 
-fn jiff_now() -> jiff::Timestamp {
-    spool::clock::now()
+#[test]
+fn a_script_that_prints_without_a_pause_can_be_cancelled() {
+    let lab = Lab::new();
+    lab.job("loud", "while :; do echo y; done");
+    let id = lab.run("loud");
+    let _worker = lab.local_worker("w", &["--keep"]);
+    wait_for("the script prints", || lab.ok(&["log", &id]).contains("y"));
+    lab.ok(&["cancel", &id]);
+    let build = lab.finished(&id);
+    assert_eq!(build.result().expect("readable").expect("there").outcome, spool::record::Outcome::Cancelled);
 }
 
 #[test]

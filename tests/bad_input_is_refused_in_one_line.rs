@@ -27,8 +27,6 @@ fn scripts_that_are_none() {
     let lab = Lab::new();
     lab.script("empty", "");
     std::fs::write(lab.path("binary"), b"\x7fELF\0\0").expect("a file");
-    lab.script("secret", "true");
-    std::fs::set_permissions(lab.path("secret"), std::fs::Permissions::from_mode(0o000)).expect("its mode");
     let before = contents(&lab);
     let add = |script: &str| lab.builder(&["add", "job", script, "--platform", PLATFORM]);
     add("missing").refused(66, "missing");
@@ -76,6 +74,38 @@ fn somebody_else_can_read_and_not_write() {
     nobody(&["run", "job"]).refused(77, "belongs to user 0");
     nobody(&["rm", "job"]).refused(77, "belongs to user 0");
     assert_eq!(contents(&lab), before);
+}
+
+#[test]
+fn anybody_can_have_a_spool_and_a_worker_of_their_own() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("only the superuser can try this as somebody else");
+        return;
+    }
+    let lab = Lab::new();
+    let home = lab.path("home");
+    std::fs::create_dir(&home).expect("a directory");
+    std::os::unix::fs::chown(&home, Some(65534), Some(65534)).expect("its owner");
+    std::fs::set_permissions(lab.path(""), std::fs::Permissions::from_mode(0o755)).expect("its mode");
+    for name in ["builder", "builderd", "builder-run"] {
+        std::fs::copy(harness::binary(name), lab.path(name)).expect("a copy that anybody can run");
+    }
+    let secret = lab.script("secret", "true");
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).expect("its mode");
+    lab.script("script", "id -u > uid");
+    let nobody = |program: &str, words: &[&str]| {
+        let mut command = std::process::Command::new(lab.path(program));
+        command.env_clear().env("BUILDER_SPOOL", home.join("spool")).env("PATH", "/usr/bin:/bin");
+        Finished::of(command.args(words).uid(65534).gid(65534).current_dir(&home))
+    };
+    assert_eq!(nobody("builder", &["init"]).code, 0);
+    nobody("builder", &["add", "job", "../secret", "--platform", PLATFORM]).refused(77, "../secret");
+    assert_eq!(nobody("builder", &["add", "job", "../script", "--platform", PLATFORM]).code, 0);
+    let worker = nobody("builder-run", &["worker", "--local", "spool", "--platform", PLATFORM, "--work", "work"]);
+    assert_eq!(worker.code, 0, "{worker:?}");
+    assert_eq!(nobody("builderd", &["--once"]).code, 0);
+    assert_eq!(nobody("builder", &["get", "job", "uid", "-o", "out"]).stdout, "out/uid\n");
+    assert_eq!(std::fs::read_to_string(home.join("out/uid")).expect("the artifact"), "65534\n");
 }
 
 #[test]

@@ -10,7 +10,8 @@
 //! 7. Nothing of a script outlives its deadline: `nothing_of_a_script_outlives_its_deadline.rs`
 //! 8. `spool-layout.md` is true: `the_layout_document_is_true.rs`
 //!
-//! And at the door: `bad_input_is_refused_in_one_line.rs`
+//! And at the door: `bad_input_is_refused_in_one_line.rs`, `templates_build_what_they_say.rs`,
+//! `the_readme_is_true.rs`
 
 use std::path::Path;
 

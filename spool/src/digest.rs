@@ -20,14 +20,14 @@ impl Sha256 {
 
     /// The digest and the size in bytes of all that `input` still has, read in bounded memory.
     pub fn of_reader(mut input: impl Read) -> io::Result<(Sha256, u64)> {
-        let mut hash = sha2::Sha256::new();
+        let mut hasher = Hasher::default();
         let mut buffer = vec![0; 128 * 1024];
         let mut size = 0;
         loop {
             match input.read(&mut buffer) {
-                Ok(0) => return Ok((Sha256(hash.finalize().into()), size)),
+                Ok(0) => return Ok((hasher.finish(), size)),
                 Ok(n) => {
-                    hash.update(&buffer[..n]);
+                    hasher.update(&buffer[..n]);
                     size += n as u64;
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -39,6 +39,22 @@ impl Sha256 {
     /// The first byte in hexadecimal: the store's shard.
     pub fn shard(&self) -> String {
         format!("{:02x}", self.0[0])
+    }
+}
+
+/// The digest of content that comes in pieces.
+#[derive(Clone, Debug, Default)]
+pub struct Hasher(sha2::Sha256);
+
+impl Hasher {
+    /// Takes the next piece.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of all pieces, one after the other.
+    pub fn finish(self) -> Sha256 {
+        Sha256(self.0.finalize().into())
     }
 }
 

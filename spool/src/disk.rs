@@ -4,7 +4,9 @@
 #![allow(clippy::disallowed_methods)]
 
 use crate::error::{At, Result};
-use rustix::fs::{CWD, Mode, OFlags, RenameFlags};
+#[cfg(target_os = "linux")]
+use rustix::fs::{CWD, RenameFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};

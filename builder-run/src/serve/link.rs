@@ -82,6 +82,10 @@ impl Link {
             let left =
                 until.saturating_duration_since(Instant::now()).min(self.patience / 4 + Duration::from_millis(1));
             let (readable, rung) = self.wait(listeners, left)?;
+            // First, because a script that prints without a pause is always readable.
+            if rung {
+                return Ok(Event::Look);
+            }
             if readable {
                 self.heard = Instant::now();
                 self.asked = false;
@@ -90,8 +94,6 @@ impl Link {
                     Ok(false) => return Ok(Event::Gone("it closed the connection".into())),
                     Err(e) => return Ok(Event::Gone(e.to_string())),
                 }
-            } else if rung {
-                return Ok(Event::Look);
             }
         }
     }

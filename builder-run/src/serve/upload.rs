@@ -5,12 +5,20 @@ use spool::Spool;
 use spool::config::Config;
 use spool::error::{At, Error, Kind, Result};
 use spool::name::WorkerName;
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// Serves SFTP on standard input and output.
 pub fn run(spool: &Spool, config: &Config, name: &WorkerName) -> Result<()> {
+    // Standard output as the library has it is buffered by lines, and packets have none.
+    let stream = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map(File::from).at("open", "a stream");
+    let (input, output) = (stream(std::io::stdin().as_fd())?, stream(std::io::stdout().as_fd())?);
+    sftp::pipe::widen(&input);
     let Some((_, area)) = spool.upload_area(name)? else {
-        return Err(Error::new(Kind::NoPermission, format!("worker {name} has no build, so it can't upload"))
-            .hint("`builder-run worker` uploads by itself while it runs a build"));
+        let error = Error::new(Kind::NoPermission, format!("worker {name} has no build, so it can't upload"))
+            .hint("`builder-run worker` uploads by itself while it runs a build");
+        sftp::server::refuse(input, output, &error.to_string()).at("answer", "the worker")?;
+        return Err(error);
     };
     let limits = sftp::server::Limits {
         bytes: config.limits.artifact_bytes,
@@ -18,7 +26,6 @@ pub fn run(spool: &Spool, config: &Config, name: &WorkerName) -> Result<()> {
         path_bytes: spool::artifact_path::ArtifactPath::LONGEST,
         handles: 256,
     };
-    let (input, output) = (std::io::stdin().lock(), std::io::stdout().lock());
     sftp::server::serve(input, output, sftp::server::Area::new(area.into()), limits)
         .at("serve uploads to", "the worker")
 }

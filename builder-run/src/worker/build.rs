@@ -64,7 +64,13 @@ pub fn run(
         Err(e) => return finish_aborted(link, &job.id, &e),
     };
     worker.guard.watch(process.group());
-    let mut watch = Watch { deadline: process.started + job.timeout, kill_at: None, why: None, needs: Vec::new() };
+    let mut watch = Watch {
+        deadline: process.started + job.timeout,
+        kill_at: None,
+        why: None,
+        needs: Vec::new(),
+        console_ended: false,
+    };
     let watched = watch.until_exit(link, &process, worker.args.kill_after);
     process.signal(Signal::KILL);
     let status = process.reap();
@@ -72,7 +78,9 @@ pub fn run(
     worker.guard.watch(0);
     let duration = process.started.elapsed();
     watched?;
-    drain_console(link, &process)?;
+    if !watch.console_ended {
+        drain_console(link, &process)?;
+    }
     if matches!(watch.why, Some(Why::Asked)) {
         link.say(&ToServer::Abandon { reason: "the worker was told to stop".into() }, b"")?;
         return Ok(End::Asked);
@@ -130,6 +138,7 @@ struct Watch {
     kill_at: Option<Instant>,
     why: Option<Why>,
     needs: Vec<String>,
+    console_ended: bool,
 }
 
 impl Watch {
@@ -150,7 +159,8 @@ impl Watch {
                 Event::Message(ToWorker::Need { inputs }, _) => self.needs.extend(inputs),
                 Event::Message(ToWorker::Cancel { outcome }, _) => self.stop(Why::Server(outcome), process, kill_after),
                 Event::Message(ToWorker::Error { text, code }, _) => return Err(ended_by_server(&text, code)),
-                Event::Message(..) | Event::ConsoleEnded | Event::Timeout => {}
+                Event::ConsoleEnded => self.console_ended = true,
+                Event::Message(..) | Event::Timeout => {}
                 Event::Signal => self.stop(Why::Asked, process, kill_after),
                 Event::Closed(why) => return Err(Error::new(Kind::TryAgain, format!("the connection is lost: {why}"))),
             }
@@ -244,6 +254,8 @@ fn upload(transport: &mut dyn Transport, collected: &Collected, wanted: &[Sha256
         files.push(sftp::client::Upload { path: digest.to_string(), source: source.to_owned(), size });
     }
     let (streams, _channel) = transport.sftp()?;
-    sftp::client::upload(streams.from, streams.to, files.into_iter(), |file| File::open(&file.source))
+    sftp::pipe::widen(&streams.to);
+    let open = |file: &sftp::client::Upload| File::open(&file.source);
+    sftp::client::upload(streams.from, streams.to, files.into_iter(), open)
         .map_err(|e| Error::new(Kind::TryAgain, format!("the upload failed: {e}")))
 }

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 /// What the worker waits for.
@@ -92,7 +92,7 @@ impl Link {
         let (sender, events) = channel();
         let writer = Arc::new(Mutex::new(streams.to));
         let heard = Arc::new(Mutex::new(Instant::now()));
-        let reader = Reader { to: sender.clone(), answers: writer.clone(), heard: heard.clone() };
+        let reader = Reader { to: sender.clone(), answers: Arc::downgrade(&writer), heard: heard.clone() };
         std::thread::spawn(move || reader.run(streams.from));
         if let Ok(mut forward) = signals.forward.lock() {
             *forward = Some(sender.clone());
@@ -159,7 +159,8 @@ pub fn say(writer: &Writer, message: &ToServer, data: &[u8]) -> Result<()> {
 /// minutes does not seem dead.
 struct Reader {
     to: Sender<Event>,
-    answers: Writer,
+    /// Not held, so that the server sees the end of the stream when the link is dropped.
+    answers: Weak<Mutex<File>>,
     heard: Arc<Mutex<Instant>>,
 }
 
@@ -171,7 +172,7 @@ impl Reader {
                 Ok(Some((ToWorker::Pong, _))) => {}
                 Ok(Some((ToWorker::Ping, _))) => {
                     // That the answer can't be sent is seen by whoever reads next.
-                    let _ = say(&self.answers, &ToServer::Pong, b"");
+                    let _ = self.answers.upgrade().map(|to| say(&to, &ToServer::Pong, b""));
                 }
                 Ok(Some((message, data))) => {
                     if self.to.send(Event::Message(message, data.to_vec())).is_err() {

@@ -1,0 +1,105 @@
+//! The templates that come with builder, each filled in and built. `debian-source` is what `./demo` builds.
+
+use harness::{Lab, PLATFORM};
+use spool::find::Build;
+use std::path::{Path, PathBuf};
+
+fn template(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../templates").join(name).display().to_string()
+}
+
+/// Adds a job from a template, and builds it once with a worker whose environment has some more in it.
+fn built<'l>(lab: &'l Lab, job: &str, words: &[&str], environment: &[String]) -> Build<'l> {
+    lab.ok(&[&["add", job, "--every", "never"][..], words].concat());
+    let id = lab.run(job);
+    let pairs: Vec<&str> = environment.iter().flat_map(|pair| ["--env", pair]).collect();
+    let worker = lab.local_worker("w", &pairs);
+    let build = lab.finished(&id);
+    assert_eq!(worker.ended(), 0);
+    build
+}
+
+fn log(build: &Build<'_>) -> String {
+    std::fs::read_to_string(build.dir().join("console.log")).unwrap_or_default()
+}
+
+#[test]
+fn cargo_builds_the_programs_of_a_package() {
+    let lab = Lab::new();
+    let package = lab.path("package");
+    std::fs::create_dir_all(package.join("src")).expect("a directory");
+    lab.script("package/Cargo.toml", "[package]\nname = \"greet\"\nversion = \"1.0.0\"\nedition = \"2024\"\n");
+    lab.script("package/Cargo.lock", "version = 4\n\n[[package]]\nname = \"greet\"\nversion = \"1.0.0\"\n");
+    lab.script("package/src/main.rs", "fn main() { println!(\"greetings\"); }\n");
+    let source = format!("SOURCE={}", package.display());
+    let cargo = PathBuf::from(env!("CARGO"));
+    let environment = [
+        format!("PATH={}:/usr/bin:/bin", cargo.parent().expect("a directory").display()),
+        format!("RUSTUP_HOME={}", std::env::var("RUSTUP_HOME").unwrap_or_default()),
+    ];
+    let words = ["--template", &template("cargo"), "--set", &source, "--platform", PLATFORM];
+    let build = built(&lab, "greet", &words, &environment);
+    let names: Vec<String> = build.manifest().expect("readable").iter().map(|(path, _)| path.to_string()).collect();
+    assert_eq!(names, ["bin/greet"], "{}", log(&build));
+    let again = lab.run("greet");
+    let _worker = lab.local_worker("w", &["--env", &environment[0], "--env", &environment[1]]);
+    lab.finished(&again);
+    assert!(lab.ok(&["show", &again]).contains("Reproduced by 1 build"), "{}", lab.ok(&["show", &again]));
+}
+
+/// orb itself comes from a server that tests can't reach; a stand-in says how it was called and leaves what orb does.
+#[test]
+fn orb_is_called_with_the_package_and_the_platform() {
+    let lab = Lab::new();
+    let bin = lab.path("bin");
+    std::fs::create_dir(&bin).expect("a directory");
+    for (name, text) in [
+        (
+            "orb",
+            "#!/bin/sh\nprintf '%s\\n' \"$@\"\nfor f in opam-switch build-environment system-packages; do echo x > $f; done\n",
+        ),
+        ("wget", "#!/bin/sh\nprintf 'wget %s\\n' \"$@\"\n"),
+        ("fetch", "#!/bin/sh\nprintf 'fetch %s\\n' \"$@\"\n"),
+        ("apt-get", "#!/bin/sh\ntrue\n"),
+        ("pkg", "#!/bin/sh\ntrue\n"),
+    ] {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::write(bin.join(name), text).expect("a program");
+        std::fs::set_permissions(bin.join(name), std::fs::Permissions::from_mode(0o755)).expect("its mode");
+    }
+    let environment = [format!("PATH={}:/usr/bin:/bin", bin.display())];
+    let words = ["--template", &template("orb-build.debian"), "--set", "OPAM_PACKAGE=hello", "--platform", PLATFORM];
+    let build = built(&lab, "orb", &words, &environment);
+    let said = log(&build);
+    assert!(said.contains("main-binary?platform=debian-12\n"), "{said}");
+    assert!(said.contains("\nbuild\n") || said.starts_with("build\n"), "{said}");
+    assert!(said.ends_with("\nhello\n"), "{said}");
+    assert_eq!(build.manifest().expect("readable").len(), 3);
+    let refused = lab.builder(&[
+        "add",
+        "other",
+        "--template",
+        &template("orb-build.freebsd"),
+        "--set",
+        "OPAM_PACKAGE=hello",
+        "--platform",
+        PLATFORM,
+    ]);
+    refused.refused(65, "is not for debian-12; it is for freebsd-*");
+}
+
+#[test]
+fn every_template_is_readable_and_names_its_variables() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../templates");
+    let readme = include_str!("../README.md");
+    let mut count = 0;
+    for entry in std::fs::read_dir(dir).expect("the templates").flatten() {
+        let name = entry.file_name().into_string().expect("UTF-8");
+        let text = std::fs::read_to_string(entry.path()).expect("readable");
+        spool::template::Template::parse(&name, &text).expect("a template");
+        assert!(text.contains("#% template: "), "{name} does not say what it builds");
+        assert!(readme.contains(&format!("`{name}`")), "{name} is not in the README");
+        count += 1;
+    }
+    assert!(count >= 4, "{count}");
+}
