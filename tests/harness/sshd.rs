@@ -28,10 +28,12 @@ impl Lab {
         let port = free_port();
         let host = format!("{name}.host");
         self.key(&host);
+        // A bash that is not the first keeps out of ~/.bashrc, which may hold anything and take long.
         let config = format!(
             "ListenAddress 127.0.0.1\nPort {port}\nHostKey {host}\nPidFile none\nAuthorizedKeysFile {keys}\n\
              UsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nStrictModes no\n\
-             PermitRootLogin {root}\nMaxStartups 100\nSubsystem sftp internal-sftp\nLogLevel VERBOSE\n",
+             PermitRootLogin {root}\nMaxStartups 100\nSetEnv SHLVL=2\nSubsystem sftp internal-sftp\n\
+             LogLevel VERBOSE\n",
             host = self.path(&host).display(),
             keys = keys.display(),
         );
