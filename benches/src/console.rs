@@ -1,6 +1,6 @@
 //! Console lines, from a script to somebody who watches.
 
-use crate::peers::Plain;
+use crate::peers::Connection;
 use crate::site::Site;
 use crate::stats::Samples;
 use crate::table::{Table, rate, ratio};
@@ -18,7 +18,9 @@ pub fn measure(site: &Site) -> Vec<Table> {
     let sshd = lab.sshd();
     let key = lab.add_worker("jail1");
     let _worker = sshd.worker(&lab, "jail1", &key, &["--keep"]);
-    let plain = Plain::connect(&lab);
+    let open = lab.key("open");
+    let open_sshd = lab.open_sshd(&open);
+    let plain = Connection::open(&lab, &open_sshd, &open);
     let script = format!("yes {} | head -n {LINES}\n", "x".repeat(79));
     let path = lab.script("lines.sh", &script);
     lab.ok(&["add", "lines", path.to_str().expect("UTF-8"), "--platform", PLATFORM, "--every", "never"]);

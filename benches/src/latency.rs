@@ -1,6 +1,6 @@
 //! From a command that is typed to a script that runs, on a worker that was idle.
 
-use crate::peers::{Plain, nq};
+use crate::peers::{Connection, nq};
 use crate::site::Site;
 use crate::stats::Samples;
 use crate::table::{Table, ms, ratio};
@@ -22,7 +22,9 @@ pub fn measure(site: &Site) -> Vec<Table> {
     let script = stamp.script();
     lab.ok(&["add", "known", text(&script), "--platform", PLATFORM, "--every", "never"]);
     stamp.finished(&lab, || Finished::of(lab.program("builder").args(["run", "known"])));
-    let plain = Plain::connect(&lab);
+    let open = lab.key("open");
+    let open_sshd = lab.open_sshd(&open);
+    let plain = Connection::open(&lab, &open_sshd, &open);
     let mut times: [Samples; 4] = Default::default();
     for n in 0..TRIES * site.rounds {
         let job = format!("daily{n}");

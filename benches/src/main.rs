@@ -6,6 +6,7 @@
 mod bare;
 mod console;
 mod latency;
+mod load;
 mod peers;
 mod site;
 mod stats;
@@ -13,6 +14,7 @@ mod supervise;
 mod table;
 mod throughput;
 mod transitions;
+mod upload;
 
 use clap::{Parser, ValueEnum};
 use site::Site;
@@ -43,6 +45,7 @@ enum Section {
     Transitions,
     Latency,
     Throughput,
+    Upload,
     Console,
 }
 
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
             Section::Transitions => transitions::measure(&site),
             Section::Latency => latency::measure(&site),
             Section::Throughput => throughput::measure(&site),
+            Section::Upload => upload::measure(&site),
             Section::Console => console::measure(&site),
         };
         for table in tables {

@@ -1,51 +1,52 @@
-//! The others: OpenSSH's own client over one connection, `nq`, GNU `parallel`.
+//! The others: OpenSSH's own clients over a connection that is open already, `nq`, GNU `parallel`.
 
 use harness::{Finished, Lab, Running, Sshd, wait_for};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// An sshd that lets us do anything, and one connection to it that is open already.
-pub struct Plain<'l> {
+/// A connection of OpenSSH's that its clients share (ControlMaster), as a worker shares its own.
+pub struct Connection<'l> {
     lab: &'l Lab,
-    /// The server.
-    pub sshd: Sshd,
-    /// The key that opens it.
-    pub key: PathBuf,
-    master: Option<Running>,
+    sshd: &'l Sshd,
+    key: PathBuf,
+    socket: PathBuf,
+    _master: Running,
 }
 
-impl<'l> Plain<'l> {
+impl<'l> Connection<'l> {
     /// Connects.
-    pub fn connect(lab: &'l Lab) -> Plain<'l> {
-        let key = lab.key("open");
-        let sshd = lab.open_sshd(&key);
-        let mut plain = Plain { lab, sshd, key, master: None };
-        let mut command = plain.client();
-        command.args(["-M", "-N"]).arg(plain.sshd.destination());
-        plain.master = Some(Running::start("ssh", &mut command, &lab.path("ssh.log")));
-        let socket = plain.socket();
+    pub fn open(lab: &'l Lab, sshd: &'l Sshd, key: &Path) -> Connection<'l> {
+        let socket = key.with_extension("mux");
+        let mut command = sshd.ssh(lab, key);
+        command.arg("-S").arg(&socket).args(["-M", "-N"]).arg(sshd.destination());
+        let master = Running::start("ssh", &mut command, &lab.path("ssh.log"));
         wait_for("ssh is connected", || socket.exists());
-        plain
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.lab.path("mux")
+        Connection { lab, sshd, key: key.to_owned(), socket, _master: master }
     }
 
     fn client(&self) -> Command {
         let mut command = self.sshd.ssh(self.lab, &self.key);
-        command.arg("-S").arg(self.socket());
+        command.arg("-S").arg(&self.socket);
         command
     }
 
-    /// `ssh` with a command, over the open connection.
+    /// `ssh` with a command.
     pub fn ssh(&self, words: &str) -> Command {
         let mut command = self.client();
         command.arg(self.sshd.destination()).arg(words).stdin(Stdio::null());
         command
     }
 
-    /// GNU parallel, running `true` so often in so many slots over the open connection.
+    /// `sftp` with these commands.
+    pub fn sftp(&self, batch: &str) {
+        let file = self.lab.script("batch", batch);
+        let mut command = Command::new("sftp");
+        command.args(["-q", "-F", "none", "-o", &format!("ControlPath={}", self.socket.display()), "-b"]);
+        let done = Finished::of(command.arg(file).arg(self.sshd.destination()));
+        assert_eq!(done.code, 0, "sftp: {}", done.stderr);
+    }
+
+    /// GNU parallel, running `true` so often in so many slots.
     pub fn parallel(&self, slots: usize, count: usize) {
         let client = self.client();
         let words: Vec<_> = client.get_args().map(|word| word.to_string_lossy().into_owned()).collect();

@@ -1,7 +1,7 @@
 //! Builds of `true` a second, with one worker over SSH and with four.
 
 use crate::bare::Bare;
-use crate::peers::{Plain, nq};
+use crate::peers::{Connection, nq};
 use crate::site::Site;
 use crate::stats::{Samples, timed};
 use crate::table::{Table, rate, ratio};
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// Builds a round, of ours and of the others; GNU parallel takes its time.
 const BUILDS: usize = 600;
 const NQ: usize = 200;
-const PARALLEL: usize = 60;
+const PARALLEL: usize = 120;
 
 /// The table.
 pub fn measure(site: &Site) -> Vec<Table> {
@@ -42,7 +42,9 @@ pub fn measure(site: &Site) -> Vec<Table> {
 
 fn of(site: &Site, workers: usize) -> [Samples; 5] {
     let crew = Crew::new(site, workers);
-    let plain = Plain::connect(&crew.lab);
+    let open = crew.lab.key("open");
+    let open_sshd = crew.lab.open_sshd(&open);
+    let plain = Connection::open(&crew.lab, &open_sshd, &open);
     let bare = Bare::new(crew.lab.path("bare"));
     let mut rates: [Samples; 5] = Default::default();
     let per_second = |count: usize, took: Duration| count as f64 / took.as_secs_f64();
