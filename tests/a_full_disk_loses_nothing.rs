@@ -94,4 +94,9 @@ fn an_ext4_with_a_journal_is_trusted_and_tmpfs_is_not() {
     assert_eq!(spool::durability::weakness(&disk.mount), None);
     let told = spool::durability::weakness(Path::new("/dev/shm")).expect("a warning");
     assert!(told.contains("tmpfs") && !told.contains('\n'), "{told}");
+    let lab = Lab::below(Path::new("/dev/shm"));
+    let daemon = Finished::of(lab.program("builderd").arg("--once"));
+    assert_eq!((daemon.code, daemon.stderr.matches("tmpfs").count()), (0, 1), "{daemon:?}");
+    let init = lab.builder(&["init"]);
+    assert_eq!((init.code, init.stderr.matches("tmpfs").count()), (0, 1), "{init:?}");
 }

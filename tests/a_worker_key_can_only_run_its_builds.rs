@@ -133,6 +133,37 @@ fn a_removed_worker_is_not_let_in() {
     assert!(refused.stderr.contains("Permission denied"), "{refused:?}");
 }
 
+/// sshd runs such a command only from a place where nobody but root can write.
+#[test]
+fn a_worker_whose_key_sshd_has_asked_for_builds() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("only the superuser's sshd can ask for keys");
+        return;
+    }
+    let safe = tempfile::Builder::new().prefix("builder").tempdir_in("/var/lib").expect("a directory of root's");
+    let program = safe.path().join("builder-run");
+    std::fs::copy(harness::binary("builder-run"), &program).expect("a copy");
+    std::os::unix::fs::chown(&program, Some(0), Some(0)).expect("its owner");
+    let lab = Lab::new();
+    lab.script("builder.toml", &format!("grace_seconds = 2\nbuilder_run = \"{}\"\n", program.display()));
+    let key = lab.add_worker("w0");
+    std::fs::remove_file(lab.spool.layout().authorized_keys()).expect("the file that is not needed");
+    let command = format!(
+        "AuthorizedKeysCommand {} --config {} authorized-keys --spool {} %t %k\nAuthorizedKeysCommandUser root\n",
+        program.display(),
+        lab.config().display(),
+        lab.root().display()
+    );
+    let sshd = lab.sshd_with(&command);
+    lab.job("hello", "echo hello");
+    let id = lab.run("hello");
+    let worker = sshd.worker(&lab, "w0", &key, &[]);
+    assert_eq!(lab.finished(&id).place.word(), "done", "{}", worker.said());
+    let stranger = lab.key("stranger");
+    let refused = Finished::of(sshd.ssh(&lab, &stranger).arg(sshd.destination()).arg("serve"));
+    assert!(refused.stderr.contains("Permission denied"), "{refused:?}");
+}
+
 #[test]
 fn sshd_can_ask_for_the_keys_instead() {
     let lab = Lab::new();

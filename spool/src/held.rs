@@ -14,6 +14,7 @@ use crate::spool::Spool;
 use crate::{tmp, wake};
 use fs2::FileExt;
 use jiff::Timestamp;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::PathBuf;
 
@@ -65,6 +66,13 @@ impl Spool {
         let there = path.symlink_metadata();
         let same = there.is_ok_and(|there| disk::same_file(&ours, &there));
         Ok(same.then(|| HeldBuild::new(self, id.clone(), dir)))
+    }
+}
+
+impl Drop for HeldBuild<'_> {
+    fn drop(&mut self) {
+        // Not by closing alone: a process that is being forked somewhere in this one has the handle, too.
+        let _ = FileExt::unlock(&self.dir);
     }
 }
 
@@ -157,9 +165,9 @@ impl<'s> HeldBuild<'s> {
 
     /// Brings announced artifacts into the store and under `artifacts/`, all of them or none.
     pub fn publish(&self, offered: &[Offered]) -> Result<Published> {
-        let missing: Vec<Sha256> = offered.iter().map(|o| o.sha256).filter(|sha| !self.has(sha)).collect();
+        let missing: BTreeSet<Sha256> = offered.iter().map(|o| o.sha256).filter(|sha| !self.has(sha)).collect();
         if !missing.is_empty() {
-            return Ok(Published::Missing(missing));
+            return Ok(Published::Missing(missing.into_iter().collect()));
         }
         let artifacts = self.path().join(file::ARTIFACTS);
         disk::remove_tree(&artifacts)?;

@@ -37,6 +37,7 @@ pub mod spool;
 pub mod store;
 pub mod template;
 pub mod tmp;
+pub mod upload;
 pub mod wake;
 pub mod worker;
 

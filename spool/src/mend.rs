@@ -3,7 +3,6 @@
 use crate::build_id::BuildId;
 use crate::disk;
 use crate::error::Result;
-use crate::layout::file;
 use crate::place::End;
 use crate::spool::Spool;
 use crate::tmp;
@@ -64,21 +63,6 @@ impl Spool {
             }
         }
         Ok(removed)
-    }
-
-    /// The upload area of the build that a worker holds now, as an open directory with the build's id.
-    /// Nothing when it holds none.
-    pub fn upload_area(&self, worker: &crate::name::WorkerName) -> Result<Option<(BuildId, std::fs::File)>> {
-        for build in self.active_builds()? {
-            let ours = matches!(build.lease(), Ok(Some(lease)) if lease.worker == *worker);
-            if ours
-                && build.is_served()
-                && let Ok(dir) = disk::open_dir(&build.dir().join(file::UPLOAD))
-            {
-                return Ok(Some((build.id, dir)));
-            }
-        }
-        Ok(None)
     }
 }
 

@@ -66,6 +66,8 @@ impl Draft {
     /// It has another name now, so `tmp/` need not be cleaned of it.
     pub fn published(mut self) {
         self.published = true;
+        // Not by closing alone: a process that is being forked somewhere in this one has the handle, too.
+        let _ = FileExt::unlock(&self.handle);
     }
 }
 

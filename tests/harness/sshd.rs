@@ -16,15 +16,21 @@ pub struct Sshd {
 impl Lab {
     /// Starts an sshd that reads the spool's own authorized_keys.
     pub fn sshd(&self) -> Sshd {
-        self.start_sshd("sshd", &self.spool.layout().authorized_keys(), "forced-commands-only")
+        self.sshd_with("")
+    }
+
+    /// As [`Lab::sshd`], with some more lines in its configuration.
+    pub fn sshd_with(&self, more: &str) -> Sshd {
+        let rest = format!("PermitRootLogin forced-commands-only\n{more}");
+        self.start_sshd("sshd", &self.spool.layout().authorized_keys(), &rest)
     }
 
     /// Starts a second sshd, with which the owner of this key may do anything: to compare ours with.
     pub fn open_sshd(&self, key: &Path) -> Sshd {
-        self.start_sshd("open-sshd", &key.with_extension("pub"), "prohibit-password")
+        self.start_sshd("open-sshd", &key.with_extension("pub"), "PermitRootLogin prohibit-password\n")
     }
 
-    fn start_sshd(&self, name: &str, keys: &Path, root: &str) -> Sshd {
+    fn start_sshd(&self, name: &str, keys: &Path, rest: &str) -> Sshd {
         let port = free_port();
         let host = format!("{name}.host");
         self.key(&host);
@@ -32,8 +38,7 @@ impl Lab {
         let config = format!(
             "ListenAddress 127.0.0.1\nPort {port}\nHostKey {host}\nPidFile none\nAuthorizedKeysFile {keys}\n\
              UsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nStrictModes no\n\
-             PermitRootLogin {root}\nMaxStartups 100\nSetEnv SHLVL=2\nSubsystem sftp internal-sftp\n\
-             LogLevel VERBOSE\n",
+             MaxStartups 100\nSetEnv SHLVL=2\nSubsystem sftp internal-sftp\nLogLevel VERBOSE\n{rest}",
             host = self.path(&host).display(),
             keys = keys.display(),
         );

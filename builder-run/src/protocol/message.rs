@@ -30,7 +30,7 @@ pub enum ToWorker {
         /// Bytes of script.
         n: usize,
     },
-    /// Inputs that the server has not got: send them with `input` before `finish`.
+    /// Inputs that the server has not got: send them with `input`; a `finish` that came before waits for them.
     Need {
         /// Some of `environment` and `packages`.
         inputs: Vec<String>,

@@ -15,7 +15,7 @@ use spool::manifest::Manifest;
 use spool::name::WorkerName;
 use spool::record::{BuildResult, Outcome};
 use spool::wake::Listener;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// What is the same for all builds of a session.
@@ -57,6 +57,8 @@ pub fn serve(context: &Context<'_>, link: &mut Link, held: HeldBuild<'_>) -> Res
         held,
         console: None,
         offered: Vec::new(),
+        needed: BTreeSet::new(),
+        finishing: None,
         stopped: None,
         overflown: false,
         touched: Instant::now(),
@@ -72,6 +74,10 @@ struct Serving<'a, 'l, 's> {
     held: HeldBuild<'s>,
     console: Option<ConsoleWriter>,
     offered: Vec<Offered>,
+    /// Inputs that were asked for and have not come.
+    needed: BTreeSet<&'static str>,
+    /// The result, when it has come before them.
+    finishing: Option<BuildResult>,
     /// Why the build was ended from here, once it was.
     stopped: Option<Outcome>,
     /// More was offered than a build may send; nothing of it is kept.
@@ -107,11 +113,7 @@ impl Serving<'_, '_, '_> {
                 ToServer::Con { ms, .. } => self.console(ms, &data)?,
                 ToServer::Offer { files } => self.offer(files)?,
                 ToServer::Finish { outcome, duration_ms, executable, skipped } => {
-                    let result = self.result(outcome, duration_ms, executable, skipped);
-                    match self.finish(result)? {
-                        Some(serving) => self = serving,
-                        None => return Ok(true),
-                    }
+                    self.finishing = Some(self.result(outcome, duration_ms, executable, skipped));
                 }
                 ToServer::Abandon { reason } => {
                     let reason: String = reason.chars().filter(|c| !c.is_control()).take(200).collect();
@@ -119,6 +121,14 @@ impl Serving<'_, '_, '_> {
                     return Ok(false);
                 }
                 other => return Err(out_of_turn(&other, "a message about the running build")),
+            }
+            if self.needed.is_empty()
+                && let Some(result) = self.finishing.take()
+            {
+                match self.finish(result)? {
+                    Some(serving) => self = serving,
+                    None => return Ok(true),
+                }
             }
         }
     }
@@ -140,20 +150,24 @@ impl Serving<'_, '_, '_> {
             return Err(Error::new(Kind::NoPermission, format!("{id} is not this worker's build")));
         }
         self.held.make_upload_area()?;
-        let mut missing = Vec::new();
         for (name, digest) in inputs {
-            if !self.held.link_input(input_name(name)?, digest)? {
-                missing.push(name.clone());
+            let name = input_name(name)?;
+            if !self.held.link_input(name, digest)? {
+                self.needed.insert(name);
             }
         }
-        if !missing.is_empty() {
-            self.link.say(&ToWorker::Need { inputs: missing }, b"")?;
+        if !self.needed.is_empty() {
+            let inputs = self.needed.iter().map(|name| (*name).to_owned()).collect();
+            self.link.say(&ToWorker::Need { inputs }, b"")?;
         }
         Ok(())
     }
 
     fn input(&mut self, name: &str, data: &[u8]) -> Result<()> {
-        self.held.keep_input(input_name(name)?, data).map(drop)
+        let name = input_name(name)?;
+        self.held.keep_input(name, data)?;
+        self.needed.remove(name);
+        Ok(())
     }
 
     fn console(&mut self, ms: u64, data: &[u8]) -> Result<()> {

@@ -14,7 +14,7 @@ pub fn run(spool: &Spool, config: &Config, name: &WorkerName) -> Result<()> {
     let stream = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map(File::from).at("open", "a stream");
     let (input, output) = (stream(std::io::stdin().as_fd())?, stream(std::io::stdout().as_fd())?);
     sftp::pipe::widen(&input);
-    let Some((_, area)) = spool.upload_area(name)? else {
+    let Some(area) = spool.upload_area(name)? else {
         let error = Error::new(Kind::NoPermission, format!("worker {name} has no build, so it can't upload"))
             .hint("`builder-run worker` uploads by itself while it runs a build");
         sftp::server::refuse(input, output, &error.to_string()).at("answer", "the worker")?;
@@ -26,6 +26,5 @@ pub fn run(spool: &Spool, config: &Config, name: &WorkerName) -> Result<()> {
         path_bytes: spool::artifact_path::ArtifactPath::LONGEST,
         handles: 256,
     };
-    sftp::server::serve(input, output, sftp::server::Area::new(area.into()), limits)
-        .at("serve uploads to", "the worker")
+    sftp::server::serve(input, output, area, limits).at("serve uploads to", "the worker")
 }

@@ -131,8 +131,8 @@ impl Ingest {
 
 #[cfg(test)]
 mod tests {
-    use super::super::area::Area;
     use super::*;
+    use spool::upload::Area;
 
     /// Numbers that only look random, the same in each run (Knuth's MMIX constants).
     struct Numbers(u64);

@@ -7,7 +7,6 @@
 //! bytes (a hole counts like what it replaces), files, handles and the lines on standard error.
 
 mod answers;
-mod area;
 pub mod client;
 mod frames;
 mod ingest;
@@ -17,5 +16,6 @@ mod refusal;
 pub mod server;
 mod session;
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)]
 mod tests;
 mod wire;

@@ -1,12 +1,11 @@
 //! The server: one thread that takes a request, carries it out and answers it.
 
-pub use super::area::Area;
-
 use super::frames::Frames;
 use super::names::Seen;
 use super::refusal::{Refusal, status};
 use super::session::{Answer, Session};
 use super::wire::{self, Fields, LONGEST_PACKET, LONGEST_WRITE, Packet, attribute, kind};
+use spool::upload::Area;
 use std::io::{self, Read, Write};
 
 /// What may lie in an area, and what one session may use.

@@ -1,11 +1,11 @@
 //! What a client can do in a session, and what it has done so far.
 
-use super::area::{Area, Draft};
 use super::ingest::Ingest;
 use super::names::{Names, ROOT, Seen};
 use super::refusal::{Refusal, shown};
 use super::server::Limits;
 use super::wire::{self, Fields, Short, kind, open};
+use spool::upload::{Area, Draft};
 use std::collections::BTreeMap;
 use std::io;
 

@@ -1,9 +1,10 @@
 //! Both ends with each other, and the server with clients that are not ours.
 
 use super::client::{Upload, upload};
-use super::server::{Area, Limits, refuse, serve};
+use super::server::{Limits, refuse, serve};
 use super::wire::{self, Fields, LONGEST_PACKET, LONGEST_WRITE, Packet, kind, open};
 use spool::digest::Sha256;
+use spool::upload::Area;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};

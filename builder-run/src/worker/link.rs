@@ -64,13 +64,18 @@ impl Signals {
         Ok(signals)
     }
 
+    /// Whether one has come.
+    pub fn caught(&self) -> bool {
+        self.caught.load(Ordering::SeqCst)
+    }
+
     /// Waits this long. True as soon as a signal has come, also before.
     pub fn wait(&self, pause: Duration) -> bool {
         let until = Instant::now() + pause;
-        while Instant::now() < until && !self.caught.load(Ordering::SeqCst) {
+        while Instant::now() < until && !self.caught() {
             std::thread::sleep(Duration::from_millis(50).min(pause));
         }
-        self.caught.load(Ordering::SeqCst)
+        self.caught()
     }
 }
 
@@ -106,6 +111,18 @@ impl Link {
     /// A server that is silent for longer counts as gone.
     pub fn expect_life_within(&mut self, patience: Duration) {
         self.patience = patience.max(Duration::from_secs(1));
+    }
+
+    /// The error that the server has said and nobody has taken yet, once the connection is of no use any more.
+    pub fn last_words(&self) -> Option<(String, u8)> {
+        let until = Instant::now() + Duration::from_secs(1);
+        loop {
+            match self.events.recv_timeout(until.saturating_duration_since(Instant::now())).ok()? {
+                Event::Message(ToWorker::Error { text, code }, _) => return Some((text, code)),
+                Event::Closed(_) => return None,
+                _ => {}
+            }
+        }
     }
 
     /// Says something to the server.

@@ -3,12 +3,15 @@
 mod build;
 mod collect;
 mod guard;
+mod handover;
 mod link;
 mod place;
 mod process;
 mod strays;
 mod system;
+mod talk;
 mod transport;
+mod watch;
 
 pub use guard::run as guard;
 
@@ -67,6 +70,20 @@ impl<'a> Worker<'a> {
     fn session(&self, pause: &mut Duration) -> Result<Ended> {
         let mut transport = transport::connect(self.args)?;
         let mut link = Link::new(transport.session()?, &self.signals)?;
+        let ended = self.converse(transport.as_mut(), &mut link, pause);
+        // A server that has refused does not read any more; what it said is the better reason.
+        ended.map_err(|e| match link.last_words() {
+            Some((text, code)) => ended_by_server(&text, code),
+            None => e,
+        })
+    }
+
+    fn converse(
+        &self,
+        transport: &mut dyn transport::Transport,
+        link: &mut Link,
+        pause: &mut Duration,
+    ) -> Result<Ended> {
         let hello = match link.next(Duration::from_secs(30))? {
             Event::Message(ToWorker::Hello { protocol, version, grace_seconds }, _) => {
                 (protocol, version, grace_seconds)
@@ -99,10 +116,11 @@ impl<'a> Worker<'a> {
         loop {
             inputs.refresh();
             link.say(&ToServer::Ready, b"")?;
-            let Some(job) = self.wait(&mut link)? else { return Ok(Ended::Asked) };
+            let Some(job) = self.wait(link)? else { return Ok(Ended::Asked) };
             *pause = Duration::from_secs(1);
-            let ended = build::run(self, &mut link, transport.as_mut(), job, &inputs)?;
-            if matches!(ended, build::End::Asked) {
+            let ended = build::run(self, link, transport, &job, &inputs)?;
+            // A signal that came while the build was handed over has waited for that.
+            if matches!(ended, build::End::Asked) || self.signals.caught() {
                 return Ok(Ended::Asked);
             }
             if !self.args.keep {

@@ -73,7 +73,7 @@ pub struct Environment {
 }
 
 /// A clean environment: nothing of the worker's own but what was asked for.
-pub fn environment(id: &BuildId, room: &Room, given: &[String]) -> Environment {
+pub fn environment(id: &BuildId, room: Option<&Room>, given: &[String]) -> Environment {
     let mut steady = BTreeMap::from([
         ("PATH".to_owned(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
         ("LANG".to_owned(), "C.UTF-8".to_owned()),
@@ -85,8 +85,10 @@ pub fn environment(id: &BuildId, room: &Room, given: &[String]) -> Environment {
     );
     let recorded: String = steady.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
     let mut all = steady;
-    all.insert("HOME".into(), room.home().display().to_string());
-    all.insert("TMPDIR".into(), room.temporary().display().to_string());
+    if let Some(room) = room {
+        all.insert("HOME".into(), room.home().display().to_string());
+        all.insert("TMPDIR".into(), room.temporary().display().to_string());
+    }
     all.insert("BUILDER_BUILD".into(), id.to_string());
     Environment { all, recorded: recorded.into_bytes() }
 }

@@ -1,8 +1,14 @@
-//! The upload area of a build, as an open directory. Nothing here takes a name from a client.
+//! The upload area of a build, as an open directory. No name here comes from a client: contents are drafts with
+//! numbers until they are complete, and then have their digests as names.
 
+use crate::digest::Sha256;
+use crate::disk;
+use crate::error::Result;
+use crate::layout::file;
+use crate::name::WorkerName;
+use crate::spool::Spool;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
-use spool::digest::Sha256;
 use std::cell::Cell;
 use std::fs::File;
 use std::io;
@@ -10,6 +16,22 @@ use std::os::fd::OwnedFd;
 
 /// The length of a content's name.
 const DIGEST: usize = 64;
+
+impl Spool {
+    /// The upload area of the build that a worker holds now. Nothing when it holds none.
+    pub fn upload_area(&self, worker: &WorkerName) -> Result<Option<Area>> {
+        for build in self.active_builds()? {
+            let ours = matches!(build.lease(), Ok(Some(lease)) if lease.worker == *worker);
+            if ours
+                && build.is_served()
+                && let Ok(directory) = disk::open_dir(&build.dir().join(file::UPLOAD))
+            {
+                return Ok(Some(Area::new(directory.into())));
+            }
+        }
+        Ok(None)
+    }
+}
 
 /// The directory that takes a build's uploads.
 #[derive(Debug)]

@@ -1,0 +1,82 @@
+//! Waiting for a script's end: its own, or the one that somebody makes of it.
+
+use super::link::Event;
+use super::process::Process;
+use super::talk::Talk;
+use crate::protocol::ToWorker;
+use rustix::process::Signal;
+use spool::error::Result;
+use spool::record::Outcome;
+use std::time::{Duration, Instant};
+
+/// No deadline is later than this.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// Why a script was not left to its own end.
+pub enum Why {
+    /// Its time was over.
+    Deadline,
+    /// The server wants this outcome.
+    Server(Outcome),
+    /// The worker was told to stop.
+    Asked,
+}
+
+/// A watch over a running script.
+pub struct Watch<'p> {
+    process: &'p Process,
+    deadline: Instant,
+    kill_after: Duration,
+    kill_at: Option<Instant>,
+    why: Option<Why>,
+    console_ended: bool,
+}
+
+impl<'p> Watch<'p> {
+    /// Watches a script that may run for `timeout`, and gets so many seconds after TERM.
+    pub fn new(process: &'p Process, timeout: Duration, kill_after: u32) -> Watch<'p> {
+        Watch {
+            process,
+            deadline: process.started + timeout.min(LONGEST),
+            kill_after: Duration::from_secs(kill_after.into()),
+            kill_at: None,
+            why: None,
+            console_ended: false,
+        }
+    }
+
+    /// Waits until the script has ended, by itself or by TERM and then KILL.
+    pub fn until_exit(&mut self, talk: &mut Talk<'_>) -> Result<()> {
+        loop {
+            let now = Instant::now();
+            if self.kill_at.is_some_and(|at| now >= at) {
+                self.process.signal(Signal::KILL);
+                self.kill_at = Some(now + LONGEST);
+            }
+            if self.why.is_none() && now >= self.deadline {
+                self.stop(Why::Deadline);
+            }
+            let until = self.kill_at.unwrap_or(self.deadline);
+            match talk.next(until.saturating_duration_since(Instant::now()))? {
+                Event::Exited => return Ok(()),
+                Event::Message(ToWorker::Cancel { outcome }, _) => self.stop(Why::Server(outcome)),
+                Event::Signal => self.stop(Why::Asked),
+                Event::ConsoleEnded => self.console_ended = true,
+                Event::Message(..) | Event::Timeout | Event::Closed(_) => {}
+            }
+        }
+    }
+
+    /// Why the script was stopped, if it was, and whether its console has ended.
+    pub fn over(self) -> (Option<Why>, bool) {
+        (self.why, self.console_ended)
+    }
+
+    fn stop(&mut self, why: Why) {
+        if self.why.is_none() {
+            self.why = Some(why);
+            self.kill_at = Some(Instant::now() + self.kill_after);
+            self.process.signal(Signal::TERM);
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! A worker that hashes and a server that syncs are heard of meanwhile; nobody takes them for dead.
+//!
+//! The lab's grace time is two seconds, and a worker gives its server half of that.
+
+use harness::{Lab, eventually, wait_for};
+use spool::record::Outcome;
+use std::time::{Duration, Instant};
+
+#[test]
+fn a_worker_that_hashes_for_longer_than_the_grace_time_keeps_its_build() {
+    let lab = Lab::new();
+    // What is too much is refused when it is offered, so that nothing of it is sent.
+    lab.script("builder.toml", "grace_seconds = 2\n[limits]\nartifact_bytes = 1000000\n");
+    let _daemon = lab.daemon();
+    lab.job("huge", "truncate -s 8G hole");
+    let id = lab.run("huge");
+    let _worker = lab.local_worker("w", &["--keep"]);
+    let build = lab.finished(&id);
+    let result = build.result().expect("readable").expect("there");
+    let Outcome::Aborted { reason } = result.outcome else { panic!("{:?}", result.outcome) };
+    assert!(reason.contains("1000000 bytes"), "{reason}");
+    assert!(build.attempts().expect("attempts").list.is_empty(), "it was never taken away");
+}
+
+#[test]
+fn a_server_that_waits_for_the_store_for_longer_than_the_grace_time_keeps_its_worker() {
+    let lab = Lab::new();
+    let _daemon = lab.daemon();
+    lab.job("waits", "echo stored > artifact");
+    // As the garbage collector locks it, only longer.
+    let digest = spool::digest::Sha256::of(b"stored\n");
+    let shard = std::fs::File::open(lab.spool.layout().shard(&digest.shard())).expect("the shard");
+    shard.lock().expect("its lock");
+    let id = lab.run("waits");
+    let worker = lab.local_worker("w", &["--keep"]);
+    eventually("the content is uploaded", || {
+        let upload = lab.root().join("active").join(&id).join("upload").join(digest.to_string());
+        upload.exists().then_some(())
+    });
+    let since = Instant::now();
+    wait_for("three grace times have passed", || since.elapsed() > Duration::from_secs(6));
+    assert_eq!(lab.build(&id).place.word(), "active", "{}", worker.said());
+    shard.unlock().expect("unlocked");
+    let build = lab.finished(&id);
+    assert_eq!(build.result().expect("readable").expect("there").outcome, Outcome::Exited { code: 0 });
+    assert!(build.attempts().expect("attempts").list.is_empty(), "it was never taken away");
+}
