@@ -45,10 +45,9 @@ impl fmt::Display for Table {
             }
             writeln!(f, "|")?;
             if n == 0 {
-                let rule = |(n, width): (usize, &usize)| {
-                    format!("| {}{} ", "-".repeat(width - n.min(1)), [":", ""][usize::from(n == 0)])
-                };
-                writeln!(f, "{}|", widths.iter().enumerate().map(rule).collect::<String>())?;
+                write!(f, "| {} ", "-".repeat(widths[0]))?;
+                widths[1..].iter().try_for_each(|width| write!(f, "| {}: ", "-".repeat(width - 1)))?;
+                writeln!(f, "|")?;
             }
         }
         self.remarks.iter().try_for_each(|remark| write!(f, "\n{remark}\n"))

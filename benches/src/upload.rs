@@ -56,7 +56,7 @@ fn table(title: &str, bytes: f64, times: &[Samples; 4]) -> Table {
     }
     table.remark(
         "builder: from the end of the script to the finished build in `done/`, by `builder-run worker`. All over \
-         connections that are open already.",
+         connections that are open already, on one machine: both ends encrypt on the same cores.",
     );
     table
 }
