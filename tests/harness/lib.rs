@@ -159,10 +159,13 @@ pub fn binary(name: &str) -> PathBuf {
     let directory = DIRECTORY.get_or_init(|| {
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args(["build", "--quiet", "--workspace", "--bins"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        if !cfg!(debug_assertions) {
+            cargo.arg("--release");
+        }
         assert!(cargo.status().expect("cargo").success(), "the programs can't be built");
-        // target/debug/deps/TEST is where a test runs.
-        let test = std::env::current_exe().expect("the test's path");
-        test.parent().and_then(Path::parent).expect("target/debug").to_owned()
+        // target/debug/deps/TEST is where a test runs, target/release/benches where a measurement does.
+        let me = std::env::current_exe().expect("the test's path");
+        me.ancestors().skip(1).find(|dir| !dir.ends_with("deps")).expect("target/debug").to_owned()
     });
     directory.join(name)
 }

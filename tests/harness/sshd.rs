@@ -9,6 +9,7 @@ use std::process::Command;
 /// An sshd that knows the lab's workers and nobody else.
 pub struct Sshd {
     process: Option<Running>,
+    config: PathBuf,
     port: u16,
 }
 
@@ -20,19 +21,34 @@ impl Lab {
 
     /// As [`Lab::sshd`], with some more lines in its configuration.
     pub fn sshd_with(&self, more: &str) -> Sshd {
+        let rest = format!("PermitRootLogin forced-commands-only\n{more}");
+        self.start_sshd("sshd", &self.spool.layout().authorized_keys(), &rest)
+    }
+
+    /// Starts a second sshd, with which the owner of this key may do anything: to compare ours with.
+    pub fn open_sshd(&self, key: &Path) -> Sshd {
+        self.start_sshd("open-sshd", &key.with_extension("pub"), "PermitRootLogin prohibit-password\n")
+    }
+
+    fn start_sshd(&self, name: &str, keys: &Path, rest: &str) -> Sshd {
         let port = free_port();
-        self.key("host");
+        let host = format!("{name}.host");
+        self.key(&host);
+        // A bash that is not the first keeps out of ~/.bashrc, which may hold anything and take long.
         let config = format!(
             "ListenAddress 127.0.0.1\nPort {port}\nHostKey {host}\nPidFile none\nAuthorizedKeysFile {keys}\n\
              UsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nStrictModes no\n\
-             PermitRootLogin forced-commands-only\nMaxStartups 100\nSubsystem sftp internal-sftp\nLogLevel VERBOSE\n{more}",
-            host = self.path("host").display(),
-            keys = self.spool.layout().authorized_keys().display(),
+             MaxStartups 100\nSetEnv SHLVL=2\nSubsystem sftp internal-sftp\nLogLevel VERBOSE\n{rest}",
+            host = self.path(&host).display(),
+            keys = keys.display(),
         );
-        std::fs::write(self.path("sshd_config"), config).expect("sshd's configuration");
-        let host_key = std::fs::read_to_string(self.path("host.pub")).expect("the host key");
-        std::fs::write(self.path("known_hosts"), format!("[127.0.0.1]:{port} {host_key}")).expect("known hosts");
-        let mut sshd = Sshd { process: None, port };
+        let file = self.path(&format!("{name}_config"));
+        std::fs::write(&file, config).expect("sshd's configuration");
+        let host_key = std::fs::read_to_string(self.path(&format!("{host}.pub"))).expect("the host key");
+        let mut known = std::fs::read_to_string(self.path("known_hosts")).unwrap_or_default();
+        known += &format!("[127.0.0.1]:{port} {host_key}");
+        std::fs::write(self.path("known_hosts"), known).expect("known hosts");
+        let mut sshd = Sshd { process: None, config: file, port };
         sshd.start(self);
         sshd
     }
@@ -64,7 +80,7 @@ impl Sshd {
         let program = Path::new("/usr/sbin/sshd");
         assert!(program.exists(), "sshd is missing: install the package openssh-server");
         let mut command = Command::new(program);
-        command.arg("-D").arg("-e").arg("-f").arg(lab.path("sshd_config"));
+        command.arg("-D").arg("-e").arg("-f").arg(&self.config);
         self.process = Some(Running::start("sshd", &mut command, &lab.path("sshd.log")));
         let port = self.port;
         wait_for("sshd listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
