@@ -74,6 +74,25 @@ fn each_build_finds_the_same_fresh_directory() {
 }
 
 #[test]
+fn a_worker_leaves_its_lock_and_nothing_else_also_after_one_that_was_killed() {
+    let lab = Lab::new();
+    let sshd = lab.sshd();
+    let key = lab.add_worker("w0");
+    lab.job("long", "echo begun; sleep 1000");
+    let id = lab.run("long");
+    let killed = sshd.worker(&lab, "w0", &key, &[]);
+    wait_for("the script prints", || lab.ok(&["log", &id]).contains("begun"));
+    killed.kill();
+    let left = || spool::disk::names(&lab.path("work.w0")).expect("the work directory");
+    assert!(left().contains(&"ssh".to_owned()), "{:?}", left());
+    lab.ok(&["cancel", &id]);
+    lab.job("short", "true");
+    lab.run("short");
+    wait_for("a worker gets in once the server has noticed", || sshd.worker(&lab, "w0", &key, &[]).ended() == 0);
+    assert_eq!(left(), ["lock"]);
+}
+
+#[test]
 fn a_worker_that_is_told_to_stop_gives_its_build_back() {
     let lab = Lab::new();
     lab.job("long", "echo begun; sleep 1000");

@@ -26,10 +26,12 @@ fn upload(site: &Site, title: &str, files: usize, bytes: usize) -> Table {
     let plain = Connection::open(&bench.lab, &open_sshd, &open);
     let theirs = Connection::open(&bench.lab, &bench.sshd, &bench.key);
     let mut load = Load::make(bench.lab.path("load"), files, bytes);
-    let mut times: [Samples; 4] = Default::default();
+    let mut times: [Samples; 5] = Default::default();
     for _ in 0..site.rounds {
         load.freshen();
-        times[0].add_time(bench.ours(&load));
+        let (whole, alone) = bench.ours(&load);
+        times[0].add_time(whole);
+        times[4].add_time(alone);
         times[1].add_time(bench.to_openssh(&load, &plain));
         times[2].add_time(bench.to_openssh_with_care(&load, &plain));
         times[3].add_time(bench.to_ours(&load, &theirs));
@@ -37,13 +39,14 @@ fn upload(site: &Site, title: &str, files: usize, bytes: usize) -> Table {
     table(title, (files * bytes) as f64, &times)
 }
 
-fn table(title: &str, bytes: f64, times: &[Samples; 4]) -> Table {
+fn table(title: &str, bytes: f64, times: &[Samples; 5]) -> Table {
     let mut table = Table::new(title, &["", "time", "MB/s", "sftp / this"]);
     let names = [
         "builder: hash, upload, hash, sync, publish",
         "`sftp` to OpenSSH's server: neither hashed nor synced",
         "`sha256sum`, `sftp`, `sha256sum -c`, `sync -f`",
         "`sftp` to builder's server: hashed, not synced",
+        "of ours, the upload alone: hashed, not synced",
     ];
     for (name, times_of) in names.iter().zip(times) {
         let (took, share) = (times_of.median(), times[1].median() / times_of.median());
@@ -63,7 +66,7 @@ fn table(title: &str, bytes: f64, times: &[Samples; 4]) -> Table {
 
 struct Bench {
     // The worker goes before the lab does.
-    _worker: Running,
+    worker: Running,
     sshd: Sshd,
     key: PathBuf,
     lab: Lab,
@@ -82,11 +85,11 @@ impl Bench {
             let path = lab.script(job, &script);
             lab.ok(&["add", job, path.to_str().expect("UTF-8"), "--platform", PLATFORM, "--every", "never"]);
         }
-        Bench { _worker: worker, sshd, key, lab }
+        Bench { worker, sshd, key, lab }
     }
 
-    /// The whole way. The build and its contents are removed again.
-    fn ours(&self, load: &Load) -> Duration {
+    /// The whole way, and of it the upload as the worker's log has it. The build and its contents are removed again.
+    fn ours(&self, load: &Load) -> (Duration, Duration) {
         let id: BuildId = self.lab.run("leaves").parse().expect("an id");
         let done = self.lab.spool.layout().finished(End::Done, &id);
         let deadline = Instant::now() + Duration::from_secs(120);
@@ -103,7 +106,18 @@ impl Bench {
         std::fs::remove_dir_all(&done).expect("the build");
         self.lab.spool.store().collect_garbage().expect("the store");
         settle(&self.lab);
-        end - Duration::from_micros(start)
+        (end - Duration::from_micros(start), self.uploaded())
+    }
+
+    /// How long the worker's last build took to upload. More than 4,096 contents are wanted in several messages.
+    fn uploaded(&self) -> Duration {
+        let said = self.worker.said();
+        let build = said.rsplit(" runs ").next().unwrap_or_default();
+        let times = build.lines().filter(|line| line.contains(" uploaded ")).map(|line| {
+            let ms = line.split("ms=").nth(1).and_then(|rest| rest.split_whitespace().next());
+            ms.and_then(|ms| ms.parse::<u64>().ok()).expect("the worker says how long it took")
+        });
+        Duration::from_millis(times.sum())
     }
 
     fn to_openssh(&self, load: &Load, plain: &Connection<'_>) -> Duration {

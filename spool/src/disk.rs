@@ -158,6 +158,23 @@ pub fn same_file(a: &std::fs::Metadata, b: &std::fs::Metadata) -> bool {
     (a.dev(), a.ino()) == (b.dev(), b.ino())
 }
 
+/// Lets the system begin to write a part of a file to the disk, so that there is less left for the sync at the
+/// end. Guarantees nothing (sync_file_range(2)).
+pub fn start_writeback(file: &File, offset: u64, length: u64) {
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::fd::AsRawFd;
+        let (Ok(offset), Ok(length)) = (i64::try_from(offset), i64::try_from(length)) else { return };
+        // SAFETY: it takes numbers only, and the file is open.
+        #[allow(unsafe_code)]
+        unsafe {
+            libc::sync_file_range(file.as_raw_fd(), offset, length, libc::SYNC_FILE_RANGE_WRITE);
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (file, offset, length);
+}
+
 /// Makes everything on the spool's file system durable: one call instead of a sync for each of many files.
 pub fn sync_all_of(path: &Path) -> Result<()> {
     #[cfg(target_os = "linux")]

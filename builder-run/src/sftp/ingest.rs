@@ -11,6 +11,9 @@ const PIECES: usize = 64;
 /// How much is read at a time where a gap has been filled, in bytes.
 const READ_BACK: u64 = 64 << 10;
 
+/// How much is written before the disk is set to work on it, in bytes.
+const WRITE_BACK: u64 = 16 << 20;
+
 /// A file and the digest of its beginning.
 ///
 /// Clients write in order nearly always; what comes in order is hashed from memory. What comes ahead of a gap is
@@ -21,6 +24,8 @@ pub struct Ingest {
     file: File,
     hasher: Hasher,
     hashed_to: u64,
+    /// The system was told to write what lies before this.
+    written_back: u64,
     extent: u64,
     /// Written pieces behind `hashed_to`, by their start, each with its end; they do not touch.
     ahead: BTreeMap<u64, u64>,
@@ -30,7 +35,15 @@ pub struct Ingest {
 impl Ingest {
     /// Takes an empty file that is open for reading and writing.
     pub fn new(file: File) -> Ingest {
-        Ingest { file, hasher: Hasher::default(), hashed_to: 0, extent: 0, ahead: BTreeMap::new(), stale: false }
+        Ingest {
+            file,
+            hasher: Hasher::default(),
+            hashed_to: 0,
+            written_back: 0,
+            extent: 0,
+            ahead: BTreeMap::new(),
+            stale: false,
+        }
     }
 
     /// The size of the file in bytes, holes included.
@@ -53,6 +66,10 @@ impl Ingest {
         if offset == self.hashed_to {
             self.hasher.update(data);
             self.hashed_to = end;
+            if end - self.written_back >= WRITE_BACK {
+                spool::disk::start_writeback(&self.file, self.written_back, end - self.written_back);
+                self.written_back = end;
+            }
             self.catch_up()
         } else if offset < self.hashed_to {
             self.give_up();

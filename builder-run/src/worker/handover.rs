@@ -12,7 +12,7 @@ use spool::error::{At, Error, Kind, Result};
 use spool::record::Outcome;
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Offers go in messages of about this many bytes.
 const OFFER_BYTES: usize = 256 << 10;
@@ -78,9 +78,13 @@ fn upload(transport: &mut dyn Transport, collected: &Collected, wanted: &[Sha256
         let size = source.metadata().at("look at", source)?.len();
         files.push(sftp::client::Upload { path: digest.to_string(), source: source.to_owned(), size });
     }
+    let (count, bytes) = (files.len(), files.iter().map(|file| file.size).sum::<u64>());
+    let start = Instant::now();
     let (streams, _channel) = transport.sftp()?;
     sftp::pipe::widen(&streams.to);
     let open = |file: &sftp::client::Upload| File::open(&file.source);
     sftp::client::upload(streams.from, streams.to, files.into_iter(), open)
-        .map_err(|e| Error::new(Kind::TryAgain, format!("the upload failed: {e}")))
+        .map_err(|e| Error::new(Kind::TryAgain, format!("the upload failed: {e}")))?;
+    tracing::info!(files = count, bytes, ms = start.elapsed().as_millis() as u64, "uploaded");
+    Ok(())
 }

@@ -7,6 +7,7 @@ mod handover;
 mod link;
 mod place;
 mod process;
+mod ssh;
 mod strays;
 mod system;
 mod talk;
@@ -68,7 +69,7 @@ impl<'a> Worker<'a> {
     }
 
     fn session(&self, pause: &mut Duration) -> Result<Ended> {
-        let mut transport = transport::connect(self.args)?;
+        let mut transport = transport::connect(self.args, &self.place)?;
         let mut link = Link::new(transport.session()?, &self.signals)?;
         let ended = self.converse(transport.as_mut(), &mut link, pause);
         // A server that has refused does not read any more; what it said is the better reason.

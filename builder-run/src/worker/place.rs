@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 /// How the names of directories start that go with their worker.
 const TEMPORARY: &str = "builder-run.";
 
+/// ssh puts 50 bytes behind it, and FreeBSD has 104 for all (unix(4)).
+const LONGEST_FOR_SOCKETS: usize = 53;
+
 /// The worker's directory, locked: two workers never share one.
 pub struct Place {
     root: PathBuf,
@@ -49,6 +52,23 @@ impl Place {
                 .hint("give each worker a directory of its own with --work"));
         }
         Ok(Place { root, _lock: lock, temporary })
+    }
+
+    /// A fresh directory for ssh's control socket, that only this user can enter. What a killed worker left goes first.
+    ///
+    /// A socket's path holds about 100 bytes; where the worker's own directory is too long for that, it is made in
+    /// $TMPDIR, and a killed worker leaves it behind.
+    pub fn ssh_directory(&self) -> Result<PathBuf> {
+        let own = self.root.as_os_str().len() <= LONGEST_FOR_SOCKETS;
+        let path = match own {
+            true => self.root.join("ssh"),
+            false => std::env::temp_dir().join(format!("{TEMPORARY}{}.ssh", std::process::id())),
+        };
+        if own && path.symlink_metadata().is_ok() {
+            remove_stubborn(&path);
+        }
+        DirBuilder::new().mode(0o700).create(&path).at("create", &path)?;
+        Ok(path)
     }
 
     /// A fresh directory for a build, with the script in it. What a killed worker left goes first.
