@@ -49,7 +49,7 @@ impl SpoolArgs {
 /// A worker's options.
 #[derive(Debug, Args)]
 pub struct WorkerArgs {
-    /// The server, as ssh://USER@HOST[:PORT]
+    /// The server, as ssh://USER@HOST or ssh://USER@HOST:PORT
     #[arg(required_unless_present = "local", conflicts_with = "local")]
     pub server: Option<String>,
     /// Work on a spool of this machine, without SSH
