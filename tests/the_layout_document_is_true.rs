@@ -141,7 +141,8 @@ fn lost_attempts(lab: &Lab, sshd: &harness::Sshd, key: &std::path::Path, seen: &
             let mut worker = sshd.worker(lab, "w0", key, &[]);
             wait_for("the script runs, or the worker has done another one", || {
                 look(lab, seen);
-                begun.exists() || !worker.runs()
+                // Its console has come, too, so that there is one to be set aside.
+                begun.exists() && lab.ok(&["log", &id]).contains("begun") || !worker.runs()
             });
             if begun.exists() {
                 worker.kill();
