@@ -96,6 +96,9 @@ fn a_read_only_spool_is_readable_and_refuses_in_one_line() {
 
 #[test]
 fn an_ext4_with_a_journal_is_trusted_and_tmpfs_is_not() {
+    if !harness::is_superuser() {
+        return;
+    }
     let disk = Disk::new(24);
     assert_eq!(spool::durability::weakness(&disk.mount), None);
     let told = spool::durability::weakness(Path::new("/dev/shm")).expect("a warning");

@@ -35,6 +35,11 @@ pub fn sync_dir(path: &Path) -> Result<()> {
     open_dir(path).at("open", path)?.sync_all().at("sync", path)
 }
 
+/// Makes the content of an open file durable. Says nothing about its name.
+pub fn sync_content(file: &File) -> io::Result<()> {
+    file.sync_data()
+}
+
 /// Writes a file that must not exist yet. Its content is durable on return, its name is not.
 pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let mut file = create_new(path, mode)?;

@@ -231,6 +231,12 @@ impl Build<'_> {
         }
     }
 
+    /// The files that a person may want to read: console, script, environment, packages, those that are there.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let names = [file::CONSOLE, file::SCRIPT, file::ENVIRONMENT, file::PACKAGES];
+        names.iter().map(|name| self.dir().join(name)).filter(|path| path.exists()).collect()
+    }
+
     /// Where an artifact can be read.
     pub fn artifact(&self, path: &ArtifactPath) -> PathBuf {
         self.dir().join(file::ARTIFACTS).join(path.as_str())

@@ -92,7 +92,7 @@ impl Ingest {
 
     /// Makes the content durable.
     pub fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+        spool::disk::sync_content(&self.file)
     }
 
     /// Closes the file. Returns the digest of all of it, where a hole is zeros, and its size in bytes.

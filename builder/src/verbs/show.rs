@@ -8,7 +8,6 @@ use spool::build_id::BuildId;
 use spool::digest::Sha256;
 use spool::error::Result;
 use spool::find::Build;
-use spool::layout::file;
 use spool::name::WorkerName;
 use spool::record::{Attempt, BuildResult, Lease, Request};
 use spool::{Spool, clock};
@@ -19,6 +18,7 @@ struct Record {
     build: BuildId,
     state: &'static str,
     directory: PathBuf,
+    files: Vec<PathBuf>,
     request: Option<Request>,
     lease: Option<Lease>,
     result: Option<BuildResult>,
@@ -69,6 +69,7 @@ fn record(build: &Build<'_>) -> Result<Record> {
     Ok(Record {
         state: build.place.word(),
         directory: build.dir(),
+        files: build.files(),
         request: build.request()?,
         lease: build.lease()?,
         lost_attempts: build.attempts()?.list,
@@ -137,13 +138,7 @@ fn information(record: &Record) -> String {
         }
         said.push('\n');
     }
-    let names = [file::CONSOLE, file::SCRIPT, file::ENVIRONMENT, file::PACKAGES];
-    let rows: Vec<Vec<String>> = names
-        .iter()
-        .map(|name| record.directory.join(name))
-        .filter(|path| path.exists())
-        .map(|path| vec![path.display().to_string()])
-        .collect();
+    let rows: Vec<Vec<String>> = record.files.iter().map(|path| vec![path.display().to_string()]).collect();
     said + &section("Build info", &rows)
 }
 
