@@ -55,6 +55,20 @@ fn spools_that_are_missing_newer_or_somebody_elses() {
 }
 
 #[test]
+fn a_job_whose_builds_can_not_be_queued_is_not_added() {
+    let lab = Lab::new();
+    let script = lab.script("s", "true");
+    std::fs::write(lab.root().join("new/freebsd-14"), "in the way").expect("a file where a queue would be");
+    let words = ["add", "job", script.to_str().expect("UTF-8"), "--platform", PLATFORM, "--platform", "freebsd-14"];
+    lab.builder(&words).refused(74, "freebsd-14");
+    assert_eq!(spool::disk::names(&lab.root().join("jobs")).expect("the jobs"), [".lock"]);
+    assert_eq!(spool::disk::names(&lab.root().join("timers")).expect("the timers"), Vec::<String>::new());
+    assert_eq!(spool::disk::names(&lab.root().join("new").join(PLATFORM)).expect("the queue"), Vec::<String>::new());
+    std::fs::remove_file(lab.root().join("new/freebsd-14")).expect("out of the way");
+    assert_eq!(lab.ok(&words).lines().count(), 2);
+}
+
+#[test]
 fn somebody_else_can_read_and_not_write() {
     if !harness::is_superuser() {
         return;

@@ -116,7 +116,7 @@ impl Spool {
         })
     }
 
-    /// Adds a job, and queues what it owes at once. Durable on return.
+    /// Adds a job, and queues what it owes at once. Durable on return. Where that fails, the job is taken back.
     pub fn add_job(&self, name: &JobName, job: &Job) -> Result<Vec<Queued>> {
         let _lock = self.lock_jobs()?;
         let path = self.layout().job(name);
@@ -127,7 +127,10 @@ impl Spool {
         }
         draft.published();
         disk::sync_dir(&self.layout().jobs())?;
-        let queued = self.fire_locked(name, job, clock::now())?;
+        let queued = self.fire_locked(name, job, clock::now()).inspect_err(|_| {
+            // Why it failed is what the caller wants to hear, and may be why this fails, too.
+            let _ = self.remove_locked(name);
+        })?;
         wake::ring(&self.layout().wake_daemon());
         Ok(queued)
     }
@@ -135,11 +138,16 @@ impl Spool {
     /// Removes a job and its queued builds; running and finished ones stay. Returns what was taken.
     pub fn remove_job(&self, name: &JobName) -> Result<Vec<BuildId>> {
         let _lock = self.lock_jobs()?;
-        let job = self.layout().job(name);
-        if !job.exists() {
+        if !self.layout().job(name).exists() {
             self.job(name)?;
         }
-        disk::remove_file(&job)?;
+        let removed = self.remove_locked(name)?;
+        wake::ring(&self.layout().wake_daemon());
+        Ok(removed)
+    }
+
+    fn remove_locked(&self, name: &JobName) -> Result<Vec<BuildId>> {
+        disk::remove_file(&self.layout().job(name))?;
         disk::remove_file(&self.layout().timer(name))?;
         disk::sync_dir(&self.layout().jobs())?;
         let mut removed = Vec::new();
@@ -152,7 +160,6 @@ impl Spool {
                 }
             }
         }
-        wake::ring(&self.layout().wake_daemon());
         Ok(removed)
     }
 
