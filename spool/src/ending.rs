@@ -247,6 +247,18 @@ mod tests {
     }
 
     #[test]
+    fn a_claimer_that_died_over_its_lease_leaves_a_build_that_can_be_mended() {
+        let lab = Held::new();
+        let held = lab.claim();
+        disk::remove_file(&held.path().join(file::LEASE)).unwrap();
+        disk::write_new(&held.path().join(file::LEASE), b"", 0o644).unwrap();
+        assert_eq!(lab.spool.build(&lab.ticket.id).unwrap().unwrap().lease().unwrap(), None);
+        assert_eq!(held.give_up("lost", crate::clock::now()).unwrap(), None);
+        assert_eq!(lab.spool.queue(lab.ticket.id.platform()).unwrap().len(), 1);
+        lab.claim();
+    }
+
+    #[test]
     fn a_build_whose_end_was_interrupted_gets_there_and_is_not_run_again() {
         let lab = Held::new();
         let held = lab.claim();

@@ -215,7 +215,7 @@ impl Build<'_> {
 
     /// Who runs it.
     pub fn lease(&self) -> Result<Option<Lease>> {
-        record::read(&self.dir().join(file::LEASE))
+        record::read_lease(&self.dir().join(file::LEASE))
     }
 
     /// The holds that were lost.

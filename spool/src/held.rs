@@ -102,7 +102,7 @@ impl<'s> HeldBuild<'s> {
 
     /// Who has, or had, this build. Nothing when it was claimed and its claimer died at once.
     pub fn lease(&self) -> Result<Option<Lease>> {
-        record::read(&self.path().join(file::LEASE))
+        record::read_lease(&self.path().join(file::LEASE))
     }
 
     /// How often it was lost before.

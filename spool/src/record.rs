@@ -202,6 +202,14 @@ impl BuildResult {
     }
 }
 
+/// Reads a build's lease. Half a lease is none: whoever wrote it died in the middle, or is about to go on.
+pub fn read_lease(path: &Path) -> Result<Option<Lease>> {
+    match read(path) {
+        Err(e) if e.kind() == Kind::Data => Ok(None),
+        other => other,
+    }
+}
+
 /// Reads a record; nothing when the file does not exist.
 pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     let Some(bytes) = disk::read_if_there(path, LONGEST)? else {
