@@ -90,6 +90,18 @@ fn a_due_job_is_fired_once_by_any_number_of_daemons() {
 }
 
 #[test]
+fn a_script_that_can_not_be_started_says_why() {
+    let lab = Lab::new();
+    lab.job("strange", "#!/nowhere/interpreter\ntrue\n");
+    let id = lab.run("strange");
+    let worker = lab.local_worker("w", &["--keep"]);
+    assert_eq!(lab.builder(&["watch", &id]).code, 70, "{}", worker.said());
+    let record = lab.ok(&["show", &id]);
+    assert!(record.contains("Execution result: aborted: can't start") && record.contains("No such file"), "{record}");
+    assert!(lab.build(&id).attempts().expect("attempts").list.is_empty(), "another worker could not start it either");
+}
+
+#[test]
 fn a_script_that_is_over_at_once_has_its_inputs_in_the_record() {
     let lab = Lab::new();
     lab.script("builder.toml", "grace_seconds = 60\n");

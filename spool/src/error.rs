@@ -79,11 +79,6 @@ impl Error {
         self.kind as u8
     }
 
-    /// The system's error number behind it, where there is one.
-    pub fn errno(&self) -> Option<i32> {
-        self.source.as_ref().and_then(io::Error::raw_os_error)
-    }
-
     fn io(verb: &str, path: &Path, source: io::Error) -> Error {
         let (kind, hint) = classify(&source);
         Error {

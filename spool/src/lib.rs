@@ -4,9 +4,10 @@
 //! `tmp/` before the rename that publishes it; then the directory that got the name is synced. Renames never
 //! replace anything, so of two who want the same build one wins, and the other is told.
 //!
-//! Two locks: an active build's directory is locked by the process that serves it ([`held::HeldBuild`]), and
+//! Three locks: an active build's directory is locked by the process that serves it ([`held::HeldBuild`]),
 //! a shard of the store is locked shared by publishers, exclusively by the garbage collector
-//! ([`store::Store`]). `spool-layout.md` has every file.
+//! ([`store::Store`]), and `jobs/.lock` by whoever changes a job or fires its timer. `spool-layout.md` has every
+//! file.
 //!
 //! There is no async, no network and no terminal in this crate.
 

@@ -48,7 +48,7 @@ pub fn run(
     talk.accept(&job.id)?;
     let ended = match &room {
         Ok(room) => carry_out(worker, &mut talk, job, room, &environment),
-        Err(e) => Ok(Ran { outcome: Outcome::Aborted { reason: e.to_string() }, duration: Duration::ZERO }.into()),
+        Err(e) => Ok(Some(Ran::aborted(e))),
     };
     match ended? {
         Some(ran) => hand_over(&mut talk, transport, room.ok().as_ref(), ran)?,
@@ -72,9 +72,7 @@ fn carry_out(
     let household = Household::open();
     let mut process = match Process::start(room, &environment.all, talk.link.writer(), talk.link.reporter()) {
         Ok(process) => process,
-        Err(e) => {
-            return Ok(Some(Ran { outcome: Outcome::Aborted { reason: e.to_string() }, duration: Duration::ZERO }));
-        }
+        Err(e) => return Ok(Some(Ran::aborted(&e))),
     };
     worker.guard.watch(process.group());
     let mut watch = Watch::new(&process, job.timeout, worker.args.kill_after);

@@ -23,6 +23,13 @@ pub struct Ran {
     pub duration: Duration,
 }
 
+impl Ran {
+    /// It could not be started.
+    pub fn aborted(why: &Error) -> Ran {
+        Ran { outcome: Outcome::Aborted { reason: why.to_string() }, duration: Duration::ZERO }
+    }
+}
+
 /// Offers what is there, sends what is wanted, and waits until the server says that the build is over for good.
 pub fn hand_over(talk: &mut Talk<'_>, transport: &mut dyn Transport, room: Option<&Room>, ran: Ran) -> Result<()> {
     let collected = room.map(|room| collect(&room.output())).unwrap_or_default();
