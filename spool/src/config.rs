@@ -2,6 +2,7 @@
 
 use crate::disk;
 use crate::error::{Error, Kind, Result};
+use crate::{Spool, spool};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +12,8 @@ mod place {
     pub const CONFIG: &str = "/usr/local/etc/builder/builder.toml";
     pub const BUILDER_RUN: &str = "/usr/local/libexec/builder/builder-run";
     pub const TEMPLATES: &str = "/usr/local/share/builder/templates";
+    pub const HOOKS: &str = "/usr/local/etc/builder/hooks.d";
+    pub const SECRETS: &str = "/usr/local/etc/builder/secrets";
 }
 #[cfg(not(target_os = "freebsd"))]
 mod place {
@@ -18,6 +21,8 @@ mod place {
     pub const CONFIG: &str = "/etc/builder/builder.toml";
     pub const BUILDER_RUN: &str = "/usr/libexec/builder/builder-run";
     pub const TEMPLATES: &str = "/usr/share/builder/templates";
+    pub const HOOKS: &str = "/etc/builder/hooks.d";
+    pub const SECRETS: &str = "/etc/builder/secrets";
 }
 
 /// Everything that a sysadmin can set; each has a default.
@@ -28,11 +33,21 @@ pub struct Config {
     pub spool: PathBuf,
     /// Seconds that a worker may stay away before its build is given to another one.
     pub grace_seconds: u32,
+    /// Seconds that a retry waits; four times as long each time, an hour at the most.
+    pub retry_seconds: u32,
+    /// Seconds for which a worker that fails build after build gets none; twice as long each time, an hour at the most.
+    pub quarantine_seconds: u32,
     /// Where sshd finds builder-run.
     pub builder_run: PathBuf,
     /// Where `--template NAME` is looked up.
     pub templates: PathBuf,
-    /// What a build may send.
+    /// The directory of the programs that builderd runs after each build.
+    pub hooks: PathBuf,
+    /// Seconds that a hook may run.
+    pub hook_seconds: u32,
+    /// The directory of the jobs' secrets, `JOB/NAME`.
+    pub secrets: PathBuf,
+    /// What a build may send, and how many may wait.
     pub limits: Limits,
 }
 
@@ -46,6 +61,8 @@ pub struct Limits {
     pub artifacts: u64,
     /// Bytes of console.
     pub console_bytes: u64,
+    /// Builds that may wait on one platform.
+    pub queue: usize,
 }
 
 impl Default for Config {
@@ -53,8 +70,13 @@ impl Default for Config {
         Config {
             spool: place::SPOOL.into(),
             grace_seconds: 60,
+            retry_seconds: 60,
+            quarantine_seconds: 60,
             builder_run: place::BUILDER_RUN.into(),
             templates: place::TEMPLATES.into(),
+            hooks: place::HOOKS.into(),
+            hook_seconds: 60,
+            secrets: place::SECRETS.into(),
             limits: Limits::default(),
         }
     }
@@ -62,7 +84,7 @@ impl Default for Config {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { artifact_bytes: 64 << 30, artifacts: 100_000, console_bytes: 16 << 30 }
+        Limits { artifact_bytes: 64 << 30, artifacts: 100_000, console_bytes: 16 << 30, queue: spool::LONGEST_QUEUE }
     }
 }
 
@@ -84,6 +106,11 @@ impl Config {
             let line = e.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
             wrong(format!("line {line}: {}", e.message()))
         })
+    }
+
+    /// Opens a spool with the limits that are set here.
+    pub fn open(&self, root: &Path) -> Result<Spool> {
+        Ok(Spool::open(root)?.with_longest_queue(self.limits.queue))
     }
 
     /// An installed template's file, when there is one of this name.

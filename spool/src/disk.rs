@@ -56,8 +56,17 @@ pub fn create_new(path: &Path, mode: u32) -> Result<File> {
 
 /// Opens a file whose lock is what matters, and makes it when it is missing.
 pub fn open_lock_file(path: &Path) -> Result<File> {
+    lock_file(path, 0o644)
+}
+
+/// As [`open_lock_file`], for a lock that nobody but the owner can take.
+pub fn open_private_lock_file(path: &Path) -> Result<File> {
+    lock_file(path, 0o600)
+}
+
+fn lock_file(path: &Path, mode: u32) -> Result<File> {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(0o644);
+    options.read(true).write(true).create(true).truncate(false).mode(mode);
     options.open(path).at("open", path)
 }
 

@@ -42,6 +42,7 @@ impl HeldBuild<'_> {
         let end = if result.outcome.succeeded() { End::Done } else { End::Failed };
         disk::remove_tree(&dir.join(file::UPLOAD))?;
         self.dir.sync_all().at("sync", &dir)?;
+        self.spool.note_owed(&self.id)?;
         disk::make_dir_synced(&layout.month(end, &self.id))?;
         if disk::rename_new(&dir, &layout.finished(end, &self.id))? != Moved::Yes {
             return Err(Error::new(Kind::Internal, format!("{} is finished already", self.id)));
@@ -52,6 +53,11 @@ impl HeldBuild<'_> {
         disk::sync_dir(&layout.all_active())?;
         disk::remove_file(&layout.cancel(&self.id))?;
         wake::ring(&layout.wake_build(&self.id));
+        wake::ring(&layout.wake_daemon());
+        let (spool, id) = (self.spool, self.id.clone());
+        drop(self);
+        // A build of the same job may be waiting until this one is over.
+        wake::tell(&spool.layout().wake_queue(id.platform()), wake::FREED);
         Ok(end)
     }
 
@@ -182,10 +188,9 @@ impl HeldBuild<'_> {
 mod tests {
     use super::*;
     use crate::build_id::BuildId;
-    use crate::queue::Enqueued;
+    use crate::queue::{Claimed, NewBuild};
     use crate::record::{Origin, Request};
     use crate::spool::Spool;
-    use std::collections::BTreeMap;
 
     /// A spool with one build that a worker holds.
     struct Held {
@@ -201,21 +206,17 @@ mod tests {
             let now = crate::clock::now();
             let id = BuildId::unique(now, &"job".parse().unwrap(), &"p".parse().unwrap()).unwrap();
             let ticket = Ticket { priority: Priority::NORMAL, id };
-            let request = Request {
-                queued: now,
-                origin: Origin::Run,
-                timeout_seconds: 60,
-                attempts: 9,
-                template: None,
-                values: BTreeMap::new(),
-            };
-            assert_eq!(spool.enqueue(&ticket, &request, b"true").unwrap(), Enqueued::Yes);
+            let request = Request { attempts: 9, ..Request::new(Origin::Run, now, 60) };
+            spool.enqueue(&NewBuild { ticket: ticket.clone(), request, script: b"true".to_vec() }).unwrap();
             Held { _dir: dir, spool, ticket }
         }
 
         fn claim(&self) -> HeldBuild<'_> {
             let queued = self.spool.queue(self.ticket.id.platform()).unwrap().pop_first().unwrap();
-            self.spool.claim(&queued, &"w".parse().unwrap()).unwrap().unwrap()
+            match self.spool.claim(&queued, &"w".parse().unwrap()).unwrap() {
+                Claimed::Yes(held) => held,
+                other => panic!("{other:?}"),
+            }
         }
     }
 

@@ -42,6 +42,11 @@ impl Spool {
         Ok(None)
     }
 
+    /// Whether a build runs or is over.
+    pub(crate) fn is_past_queue(&self, id: &BuildId) -> bool {
+        self.place_past_queue(id).is_some()
+    }
+
     fn place_past_queue(&self, id: &BuildId) -> Option<Place> {
         let layout = self.layout();
         if layout.active(id).is_dir() {
@@ -173,7 +178,7 @@ impl Spool {
 }
 
 /// Whether a build's name is that of a build of this job, without parsing it: a month may have 100,000.
-fn is_of(name: &str, job: &JobName, platform: Option<&Platform>) -> bool {
+pub(crate) fn is_of(name: &str, job: &JobName, platform: Option<&Platform>) -> bool {
     let rest = name.get(BuildId::TIME_LEN..).and_then(|rest| rest.strip_prefix('-'));
     let rest = rest.and_then(|rest| rest.strip_prefix(job.as_str())).and_then(|rest| rest.strip_prefix('@'));
     rest.is_some_and(|rest| {

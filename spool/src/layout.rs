@@ -7,7 +7,7 @@ use crate::place::{End, Ticket};
 use std::path::{Path, PathBuf};
 
 /// The directories that every spool has from the beginning, relative to its root.
-pub const DIRECTORIES: [&str; 17] = [
+pub const DIRECTORIES: [&str; 18] = [
     "new",
     "active",
     "done",
@@ -24,6 +24,7 @@ pub const DIRECTORIES: [&str; 17] = [
     "wake/worker",
     "wake/daemon",
     "cancel",
+    "owed",
     "tmp",
 ];
 
@@ -92,6 +93,16 @@ impl Layout {
         self.root.join("new").join(platform.as_str())
     }
 
+    /// What an operator says of a platform.
+    pub fn platform(&self, platform: &Platform) -> PathBuf {
+        self.root.join("platforms").join(format!("{platform}.toml"))
+    }
+
+    /// The file whose being there means that nothing is handed out.
+    pub fn drain(&self) -> PathBuf {
+        self.root.join("drain")
+    }
+
     /// A queued build.
     pub fn queued(&self, ticket: &Ticket) -> PathBuf {
         self.queue(ticket.id.platform()).join(ticket.to_string())
@@ -127,6 +138,21 @@ impl Layout {
         self.root.join("cancel").join(id.as_str())
     }
 
+    /// What the ends of builds still owe: hooks, retries, dependents.
+    pub fn all_owed(&self) -> PathBuf {
+        self.root.join("owed")
+    }
+
+    /// What the end of one build owes.
+    pub fn owed(&self, id: &BuildId) -> PathBuf {
+        self.all_owed().join(id.as_str())
+    }
+
+    /// The lock of who takes a build of which only so many may run at once.
+    pub fn claim_lock(&self) -> PathBuf {
+        self.all_active().join(".lock")
+    }
+
     /// All jobs.
     pub fn jobs(&self) -> PathBuf {
         self.root.join("jobs")
@@ -160,6 +186,11 @@ impl Layout {
     /// What a worker last said of itself; its lock is the worker's session.
     pub fn worker_seen(&self, name: &WorkerName) -> PathBuf {
         self.workers().join(format!("{name}.seen"))
+    }
+
+    /// What a worker did lately: builds that failed at once, and until when it gets none.
+    pub fn worker_health(&self, name: &WorkerName) -> PathBuf {
+        self.workers().join(format!("{name}.health"))
     }
 
     /// The lock of everybody who adds or removes a worker.

@@ -4,10 +4,10 @@
 //! `tmp/` before the rename that publishes it; then the directory that got the name is synced. Renames never
 //! replace anything, so of two who want the same build one wins, and the other is told.
 //!
-//! Three locks: an active build's directory is locked by the process that serves it ([`held::HeldBuild`]),
+//! Four locks: an active build's directory is locked by the process that serves it ([`held::HeldBuild`]),
 //! a shard of the store is locked shared by publishers, exclusively by the garbage collector
-//! ([`store::Store`]), and `jobs/.lock` by whoever changes a job or fires its timer. `spool-layout.md` has every
-//! file.
+//! ([`store::Store`]), `jobs/.lock` by whoever changes a job or fires its timer, and `active/.lock` by whoever
+//! claims a build. `spool-layout.md` has every file.
 //!
 //! There is no async, no network and no terminal in this crate.
 
@@ -24,6 +24,7 @@ pub mod durability;
 pub mod ending;
 pub mod error;
 pub mod find;
+pub mod health;
 pub mod held;
 pub mod job;
 pub mod layout;
@@ -32,11 +33,14 @@ pub mod mend;
 pub mod name;
 pub mod owner;
 pub mod place;
+pub mod platform;
 pub mod queue;
 pub mod record;
 pub mod schedule;
+pub mod secret;
 pub mod spool;
 pub mod store;
+pub mod suggest;
 pub mod template;
 pub mod tmp;
 pub mod upload;

@@ -3,6 +3,7 @@
 use crate::build_id::BuildId;
 use crate::disk;
 use crate::error::Result;
+use crate::job::delay;
 use crate::place::End;
 use crate::spool::Spool;
 use crate::tmp;
@@ -26,13 +27,23 @@ impl Spool {
     /// Takes builds from workers that stayed away longer than the grace time.
     ///
     /// A build that fails to be mended is left for the next time and comes as its error, after the others.
-    pub fn mend_leases(&self, grace: SignedDuration, now: Timestamp) -> Result<Vec<Result<Mended>>> {
+    ///
+    /// A build that was lost before waits longer each time, from `retry` on.
+    pub fn mend_leases(
+        &self,
+        grace: SignedDuration,
+        retry: SignedDuration,
+        now: Timestamp,
+    ) -> Result<Vec<Result<Mended>>> {
         let mut mended = Vec::new();
         for build in self.active_builds()? {
             if build.is_served() {
                 continue;
             }
-            let over = build.last_heard().is_none_or(|heard| lapsed(heard, grace, now));
+            let lost_before = build.attempts().map_or(0, |attempts| attempts.list.len() as u32);
+            let wait = if lost_before == 0 { SignedDuration::ZERO } else { delay(retry, lost_before) };
+            let patience = grace.checked_add(wait).unwrap_or(SignedDuration::MAX);
+            let over = build.last_heard().is_none_or(|heard| lapsed(heard, patience, now));
             if over || self.cancel_requested(&build.id) {
                 mended.extend(self.mend(&build.id, now).transpose());
             }

@@ -85,6 +85,10 @@ name!(
     /// What a worker is called; it stands in its key's forced command.
     WorkerName, "worker name", 60
 );
+name!(
+    /// A secret's file in the directory of a job's secrets.
+    SecretName, "secret name", 60
+);
 
 #[cfg(test)]
 mod tests {

@@ -1,10 +1,11 @@
 //! The small TOML files of a build. None repeats what the build's place or name says.
 
 use crate::artifact_path::ArtifactPath;
+use crate::build_id::BuildId;
 use crate::digest::Sha256;
 use crate::disk;
 use crate::error::{Error, Kind, Result};
-use crate::name::WorkerName;
+use crate::name::{SecretName, WorkerName};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
@@ -18,18 +19,65 @@ const LONGEST: u64 = 16 << 20;
 pub struct Request {
     /// When it was queued.
     pub queued: Timestamp,
-    /// What made it: `run` or `timer`.
+    /// What made it.
     pub origin: Origin,
     /// Seconds that the script may run.
     pub timeout_seconds: u64,
+    /// Seconds for which the script may print nothing; missing when that does not matter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence_seconds: Option<u64>,
+    /// Bytes that the script may print; missing when only the server's own limit holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub console_bytes: Option<u64>,
     /// How often it is tried when workers vanish.
     pub attempts: u32,
+    /// How many builds of the job may run on the platform at once; missing when that does not matter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<u32>,
+    /// The number of this retry, when an earlier build failed and this one tries again.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub retry: u32,
+    /// The build whose end made this one: the one that is tried again, or the one of another job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because_of: Option<BuildId>,
+    /// The secrets that the script may read, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretName>,
+    /// What the script sees as SOURCE_DATE_EPOCH, in seconds: when the job was made or its script changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_date: Option<i64>,
     /// The template that the script came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
     /// The values that were filled in.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub values: BTreeMap<String, String>,
+}
+
+impl Request {
+    /// A request with nothing but a time-out.
+    pub fn new(origin: Origin, queued: Timestamp, timeout_seconds: u64) -> Request {
+        Request {
+            queued,
+            origin,
+            timeout_seconds,
+            silence_seconds: None,
+            console_bytes: None,
+            attempts: 1,
+            concurrency: None,
+            retry: 0,
+            because_of: None,
+            secrets: Vec::new(),
+            source_date: None,
+            template: None,
+            values: BTreeMap::new(),
+        }
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// Who asked for a build.
@@ -40,6 +88,10 @@ pub enum Origin {
     Timer,
     /// Somebody, by `builder run`.
     Run,
+    /// The success of a build of another job.
+    After,
+    /// The failure of an earlier build.
+    Retry,
 }
 
 impl Origin {
@@ -48,6 +100,8 @@ impl Origin {
         match self {
             Origin::Timer => "timer",
             Origin::Run => "run",
+            Origin::After => "after",
+            Origin::Retry => "retry",
         }
     }
 }
@@ -99,6 +153,8 @@ pub enum Outcome {
     },
     /// It ran longer than it may, and was killed.
     TimedOut,
+    /// It printed nothing for longer than it may, and was killed.
+    Silent,
     /// Somebody cancelled it.
     Cancelled,
     /// Its worker vanished, as often as it was tried.
@@ -122,7 +178,7 @@ impl Outcome {
         match self {
             Outcome::Exited { code } => *code,
             Outcome::Signalled { signal } => (128 + signal).clamp(129, 255) as u8,
-            Outcome::TimedOut => 124,
+            Outcome::TimedOut | Outcome::Silent => 124,
             Outcome::Cancelled => 130,
             Outcome::Lost => Kind::TryAgain as u8,
             Outcome::Aborted { .. } => Kind::Internal as u8,
@@ -136,6 +192,7 @@ impl std::fmt::Display for Outcome {
             Outcome::Exited { code } => write!(f, "exited {code}"),
             Outcome::Signalled { signal } => write!(f, "signalled {signal}"),
             Outcome::TimedOut => f.write_str("timed out"),
+            Outcome::Silent => f.write_str("timed out: it printed nothing for too long"),
             Outcome::Cancelled => f.write_str("cancelled"),
             Outcome::Lost => f.write_str("lost: its worker vanished"),
             Outcome::Aborted { reason } => write!(f, "aborted: {reason}"),

@@ -13,10 +13,14 @@ use std::path::{Path, PathBuf};
 /// The version of the layout that this program writes.
 pub const FORMAT: u32 = 1;
 
+/// How many builds may wait on a platform, unless builder.toml says otherwise.
+pub const LONGEST_QUEUE: usize = 100_000;
+
 /// A spool directory that exists and has a format that this program knows.
 #[derive(Clone, Debug)]
 pub struct Spool {
     layout: Layout,
+    longest_queue: usize,
 }
 
 /// What [`Spool::init`] met.
@@ -47,7 +51,7 @@ impl Spool {
             return Err(missing(": it has no file `format`"));
         };
         match std::str::from_utf8(&format).ok().and_then(|text| text.trim().parse::<u32>().ok()) {
-            Some(number) if number <= FORMAT => Ok(Spool { layout }),
+            Some(number) if number <= FORMAT => Ok(Spool::at(layout)),
             Some(number) => Err(Error::new(
                 Kind::Config,
                 format!("the spool at {} has format {number}, newer than {FORMAT}", root.display()),
@@ -83,7 +87,7 @@ impl Spool {
             tmp::replace_file(&layout, &layout.format(), format!("{FORMAT}\n").as_bytes())?;
         }
         disk::sync_dir(&root)?;
-        Ok((Spool { layout }, if known { Made::Completed } else { Made::New }))
+        Ok((Spool::at(layout), if known { Made::Completed } else { Made::New }))
     }
 
     /// The maker of this spool's paths.
@@ -94,6 +98,29 @@ impl Spool {
     /// The spool's content-addressed store.
     pub fn store(&self) -> Store<'_> {
         Store::new(&self.layout)
+    }
+
+    fn at(layout: Layout) -> Spool {
+        Spool { layout, longest_queue: LONGEST_QUEUE }
+    }
+
+    /// The same spool with another limit for its queues.
+    pub fn with_longest_queue(self, builds: usize) -> Spool {
+        Spool { longest_queue: builds, ..self }
+    }
+
+    /// How many builds may wait on a platform.
+    pub fn longest_queue(&self) -> usize {
+        self.longest_queue
+    }
+
+    /// Takes the lock of those who claim builds; it goes when the file is dropped. Nobody else can open it, so that
+    /// no reader can hold it.
+    pub(crate) fn lock_claims(&self) -> Result<File> {
+        let path = self.layout.claim_lock();
+        let lock = disk::open_private_lock_file(&path)?;
+        FileExt::lock_exclusive(&lock).at("lock", &path)?;
+        Ok(lock)
     }
 
     /// Takes the lock of those who change jobs or fire timers; it goes when the file is dropped.

@@ -14,7 +14,6 @@ pub const PLATFORM: &str = "PLATFORM";
 #[derive(Clone, Debug)]
 pub struct Template {
     name: String,
-    text: String,
     platforms: Vec<String>,
     variables: BTreeMap<String, Option<String>>,
 }
@@ -39,31 +38,43 @@ impl Template {
         }
         let platforms = text.lines().filter_map(|line| line.strip_prefix("#% platforms:"));
         let platforms = platforms.flat_map(str::split_ascii_whitespace).map(str::to_owned).collect();
-        Ok(Template { name: name.to_owned(), text: text.to_owned(), platforms, variables })
+        Ok(Template { name: name.to_owned(), platforms, variables })
     }
 
     /// Makes sure that the template is for this platform. One that names none is for all.
     pub fn check_platform(&self, platform: &str) -> Result<()> {
-        let fits = |pattern: &String| match pattern.strip_suffix('*') {
-            Some(start) => platform.starts_with(start),
-            None => platform == pattern,
-        };
-        if self.platforms.is_empty() || self.platforms.iter().any(fits) {
+        if self.is_for(platform) {
             return Ok(());
         }
         Err(Error::new(Kind::Data, format!("template {} is not for {platform}", self.name))
             .hint(format!("it is for {}", self.platforms.join(" "))))
     }
 
-    /// The script with these values, and the values with the defaults. `%%PLATFORM%%` stays for the build.
-    pub fn fill(&self, given: &BTreeMap<String, String>) -> Result<(String, BTreeMap<String, String>)> {
-        let mut values = BTreeMap::new();
+    /// Whether it is for this platform. One that names none is for all.
+    pub fn is_for(&self, platform: &str) -> bool {
+        self.platforms.is_empty() || fits(&self.platforms, platform)
+    }
+
+    /// The platforms that it names, as they are written.
+    pub fn platforms(&self) -> &[String] {
+        &self.platforms
+    }
+
+    /// Makes sure that there are such variables, and that the values can stand in a script.
+    pub fn check(&self, given: &BTreeMap<String, String>) -> Result<()> {
         for (name, value) in given {
             if !self.variables.contains_key(name) || name == PLATFORM {
                 return Err(self.unknown(name));
             }
-            values.insert(name.clone(), checked(name, value)?);
+            check_value(name, value)?;
         }
+        Ok(())
+    }
+
+    /// The given values, and the defaults of the other variables.
+    pub fn values(&self, given: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>> {
+        self.check(given)?;
+        let mut values = given.clone();
         for (name, default) in self.variables.iter().filter(|(name, _)| *name != PLATFORM) {
             if !values.contains_key(name) {
                 let value = default.clone().ok_or_else(|| {
@@ -73,7 +84,7 @@ impl Template {
                 values.insert(name.clone(), value);
             }
         }
-        Ok((substitute(&self.text, &values), values))
+        Ok(values)
     }
 
     fn unknown(&self, name: &str) -> Error {
@@ -84,17 +95,27 @@ impl Template {
 }
 
 /// Values stand between single quotes in a script; none may end them.
-fn checked(name: &str, value: &str) -> Result<String> {
+fn check_value(name: &str, value: &str) -> Result<()> {
     match value.chars().find(|c| *c == '\'' || c.is_control()) {
         Some(bad) => Err(Error::new(Kind::Data, format!("the value of {name} contains {bad:?}"))
             .hint("values can't have single quotes or control characters")),
-        None => Ok(value.to_owned()),
+        None => Ok(()),
     }
 }
 
-/// Fills in the platform, for one build.
-pub fn fill_platform(script: &str, platform: &str) -> String {
-    substitute(script, &BTreeMap::from([(PLATFORM.to_owned(), platform.to_owned())]))
+/// Whether a platform is one of these: names, or beginnings with a `*` behind them.
+pub fn fits(patterns: &[String], platform: &str) -> bool {
+    patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
+        Some(start) => platform.starts_with(start),
+        None => platform == pattern,
+    })
+}
+
+/// The script of one build: the text with the values and the platform.
+pub fn fill(text: &str, values: &BTreeMap<String, String>, platform: &str) -> String {
+    let mut values = values.clone();
+    values.insert(PLATFORM.to_owned(), platform.to_owned());
+    substitute(text, &values)
 }
 
 /// One pass from left to right: what was filled in is not looked at again.
@@ -148,17 +169,17 @@ mod tests {
 
     const TEXT: &str = "#!/bin/sh\n#% template: test\n#% var NAME: a name\n#% var COUNT=3: how many\n#% var URL=ftp://h/: where\n#% var PLATFORM: where\necho '%%NAME%%' %%COUNT%% %%PLATFORM%% 100%% %%x%%\n";
 
-    fn fill(pairs: &[(&str, &str)]) -> Result<(String, BTreeMap<String, String>)> {
+    fn filled(pairs: &[(&str, &str)]) -> Result<(String, BTreeMap<String, String>)> {
         let given = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        Template::parse("test", TEXT).unwrap().fill(&given)
+        let values = Template::parse("test", TEXT).unwrap().values(&given)?;
+        Ok((fill(TEXT, &values, "debian-12"), values))
     }
 
     #[test]
     fn values_and_defaults_are_filled_in_once() {
-        let (script, values) = fill(&[("NAME", "%%COUNT%%")]).unwrap();
-        assert!(script.ends_with("echo '%%COUNT%%' 3 %%PLATFORM%% 100%% %%x%%\n"), "{script}");
+        let (script, values) = filled(&[("NAME", "%%COUNT%%")]).unwrap();
+        assert!(script.ends_with("echo '%%COUNT%%' 3 debian-12 100%% %%x%%\n"), "{script}");
         assert_eq!((values["COUNT"].as_str(), values["URL"].as_str()), ("3", "ftp://h/"));
-        assert!(fill_platform(&script, "debian-12").contains("3 debian-12 100%%"));
     }
 
     #[test]
@@ -172,7 +193,7 @@ mod tests {
 
     #[test]
     fn unknown_missing_and_dangerous_values_are_named() {
-        let says = |pairs: &[(&str, &str)]| fill(pairs).unwrap_err().to_string();
+        let says = |pairs: &[(&str, &str)]| filled(pairs).unwrap_err().to_string();
         assert!(says(&[("NAM", "x"), ("NAME", "y")]).contains("NAM"));
         assert!(says(&[]).contains("NAME"));
         assert!(says(&[("NAME", "'; rm -rf /")]).contains("'\\''"));

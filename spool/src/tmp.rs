@@ -2,6 +2,7 @@
 
 use crate::disk;
 use crate::error::{At, Error, Kind, Result};
+use crate::held::FEW;
 use crate::layout::Layout;
 use fs2::FileExt;
 use std::fs::File;
@@ -94,6 +95,21 @@ pub fn replace_file(layout: &Layout, path: &Path, bytes: &[u8]) -> Result<()> {
     disk::rename_over(draft.path(), path)?;
     draft.published();
     disk::sync_dir(path.parent().unwrap_or(layout.root()))
+}
+
+/// Replaces or makes files atomically, each. Durable as soon as the system gets to it, or at once when there
+/// are few; until then a power cut may leave one empty or as it was.
+pub fn replace_files(layout: &Layout, files: &[(PathBuf, Vec<u8>)]) -> Result<()> {
+    if files.len() <= FEW {
+        return files.iter().try_for_each(|(path, bytes)| replace_file(layout, path, bytes));
+    }
+    for (path, bytes) in files {
+        let draft = Draft::empty_file(layout, 0o644)?;
+        std::io::Write::write_all(&mut draft.handle(), bytes).at("write", draft.path())?;
+        disk::rename_over(draft.path(), path)?;
+        draft.published();
+    }
+    Ok(())
 }
 
 /// Moves a tree out of sight into `tmp/`, durably, and then removes it; a crash in between leaves it to the sweep.

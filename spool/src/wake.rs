@@ -10,6 +10,9 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+/// What those who wait in a queue are told when a build there is over, and one that was held back may be taken.
+pub const FREED: &str = "freed";
+
 /// Wakes everybody who listens in this directory, and removes the sockets of the dead.
 pub fn ring(topic: &Path) {
     tell(topic, "");

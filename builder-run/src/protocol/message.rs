@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use spool::artifact_path::ArtifactPath;
 use spool::build_id::BuildId;
 use spool::digest::Sha256;
-use spool::name::Platform;
+use spool::name::{Platform, SecretName};
 use spool::record::Outcome;
 use std::collections::BTreeMap;
 
@@ -21,12 +21,25 @@ pub enum ToWorker {
         /// Seconds after which a worker that is not heard loses its build.
         grace_seconds: u32,
     },
+    /// A secret of the build that comes next; `n` bytes follow.
+    Secret {
+        /// What the script finds it as.
+        name: SecretName,
+        /// Bytes.
+        n: usize,
+    },
     /// A build for the worker; `n` bytes of script follow.
     Build {
         /// Which.
         id: BuildId,
         /// Seconds that the script may run.
         timeout_seconds: u64,
+        /// Seconds for which the script may print nothing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        silence_seconds: Option<u64>,
+        /// What the script sees as SOURCE_DATE_EPOCH.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        source_date: Option<i64>,
         /// Bytes of script.
         n: usize,
     },
@@ -152,7 +165,7 @@ pub trait Framed {
 impl Framed for ToWorker {
     fn data_len(&self) -> usize {
         match self {
-            ToWorker::Build { n, .. } => *n,
+            ToWorker::Build { n, .. } | ToWorker::Secret { n, .. } => *n,
             _ => 0,
         }
     }

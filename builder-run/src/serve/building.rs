@@ -2,9 +2,11 @@
 
 use super::link::{Event, Link, out_of_turn};
 use crate::protocol::{LONGEST_CONSOLE, ToServer, ToWorker};
+use jiff::SignedDuration;
 use spool::Spool;
+use spool::build_id::BuildId;
 use spool::clock;
-use spool::config::Limits;
+use spool::config::Config;
 use spool::console::ConsoleWriter;
 use spool::digest::Sha256;
 use spool::error::{Error, Kind, Result};
@@ -13,6 +15,7 @@ use spool::layout::file;
 use spool::manifest::Manifest;
 use spool::name::WorkerName;
 use spool::record::{BuildResult, Outcome};
+use spool::secret;
 use spool::wake::Listener;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -22,9 +25,21 @@ pub struct Context<'a> {
     pub listeners: &'a [Listener],
     pub name: &'a WorkerName,
     pub system: &'a BTreeMap<String, String>,
-    pub limits: &'a Limits,
+    pub config: &'a Config,
     pub spool: &'a Spool,
     pub touch_every: Duration,
+}
+
+impl Context<'_> {
+    /// A record of the worker's health that can't be kept is no reason to end its session.
+    fn note_health(&self, id: &BuildId, outcome: &Outcome, took_ms: u64) {
+        let took = SignedDuration::from_millis(i64::try_from(took_ms).unwrap_or(i64::MAX));
+        let base = SignedDuration::from_secs(self.config.quarantine_seconds.into());
+        let noted = self.spool.note_health(self.name, id.job(), outcome, took, clock::now(), base);
+        if let Err(e) = noted {
+            tracing::warn!(worker = %self.name, "its health can't be noted: {e}");
+        }
+    }
 }
 
 /// A wake-up that gets lost delays a cancellation by at most this.
@@ -33,22 +48,48 @@ const LOOK: Duration = Duration::from_secs(2);
 /// The longest `want`.
 const MOST_WANTED: usize = 4096;
 
-/// Serves a build. False when the worker is gone, and the build waits for it, or for the grace time to pass.
-pub fn serve(context: &Context<'_>, link: &mut Link, held: HeldBuild<'_>) -> Result<bool> {
-    let prepared = held.request().and_then(|request| Ok((request, held.script()?)));
-    let (request, script) = match prepared {
+/// What became of serving a build.
+pub enum Served {
+    /// It is over, and the worker may have the next one.
+    Over,
+    /// It could not be given out and is over; the worker waits still.
+    Unfit,
+    /// The worker is gone; the build waits for it, or for the grace time to pass.
+    Gone,
+}
+
+/// Serves a build.
+pub fn serve(context: &Context<'_>, link: &mut Link, held: HeldBuild<'_>) -> Result<Served> {
+    let prepared = held.request().and_then(|request| {
+        let secrets = secret::read(&context.config.secrets, held.id().job(), &request.secrets)?;
+        Ok((request, held.script()?, secrets))
+    });
+    let (request, script, secrets) = match prepared {
         Ok(prepared) => prepared,
         // A build that can't be read is nobody's fault on the other side; it must not come again for ever.
         Err(e) => {
             let id = held.id().clone();
+            tracing::warn!(build = %id, "it could not be given out: {e}");
             held.end_unrun(Outcome::Aborted { reason: e.to_string() }, clock::now())?;
-            return Err(Error::new(Kind::Data, format!("{id} could not be given out: {e}")));
+            return Ok(Served::Unfit);
         }
     };
-    let build = ToWorker::Build { id: held.id().clone(), timeout_seconds: request.timeout_seconds, n: script.len() };
-    if link.say(&build, &script).is_err() {
+    let build = ToWorker::Build {
+        id: held.id().clone(),
+        timeout_seconds: request.timeout_seconds,
+        silence_seconds: request.silence_seconds,
+        source_date: request.source_date,
+        n: script.len(),
+    };
+    let mut said = Ok(());
+    for one in &secrets {
+        said = said.and_then(|()| {
+            link.say(&ToWorker::Secret { name: one.name.clone(), n: one.content.len() }, &one.content)
+        });
+    }
+    if said.and_then(|()| link.say(&build, &script)).is_err() {
         held.give_up("its worker vanished before it was started", clock::now())?;
-        return Ok(false);
+        return Ok(Served::Gone);
     }
     Serving {
         context,
@@ -59,6 +100,7 @@ pub fn serve(context: &Context<'_>, link: &mut Link, held: HeldBuild<'_>) -> Res
         needed: BTreeSet::new(),
         finishing: None,
         stopped: None,
+        most_console: request.console_bytes.unwrap_or(u64::MAX).min(context.config.limits.console_bytes),
         overflown: false,
         touched: Instant::now(),
         looked: Instant::now(),
@@ -79,6 +121,8 @@ struct Serving<'a, 'l, 's> {
     finishing: Option<BuildResult>,
     /// Why the build was ended from here, once it was.
     stopped: Option<Outcome>,
+    /// Bytes that the script may print.
+    most_console: u64,
     /// More was offered than a build may send; nothing of it is kept.
     overflown: bool,
     touched: Instant,
@@ -87,7 +131,7 @@ struct Serving<'a, 'l, 's> {
 }
 
 impl Serving<'_, '_, '_> {
-    fn run(mut self) -> Result<bool> {
+    fn run(mut self) -> Result<Served> {
         loop {
             let event = self.link.next(self.context.listeners, LOOK)?;
             // A script that prints without a pause leaves no quiet moment to look in.
@@ -102,7 +146,7 @@ impl Serving<'_, '_, '_> {
                 Event::Message(message, data) => (message, data),
                 Event::Gone(why) => {
                     tracing::debug!(build = %self.held.id(), "the worker is gone: {why}");
-                    return Ok(false);
+                    return Ok(Served::Gone);
                 }
                 Event::Look => continue,
             };
@@ -117,7 +161,7 @@ impl Serving<'_, '_, '_> {
                 ToServer::Abandon { reason } => {
                     let reason: String = reason.chars().filter(|c| !c.is_control()).take(200).collect();
                     self.held.give_up(&format!("its worker gave it back: {reason}"), clock::now())?;
-                    return Ok(false);
+                    return Ok(Served::Gone);
                 }
                 other => return Err(out_of_turn(&other, "a message about the running build")),
             }
@@ -126,7 +170,7 @@ impl Serving<'_, '_, '_> {
             {
                 match self.finish(result)? {
                     Some(serving) => self = serving,
-                    None => return Ok(true),
+                    None => return Ok(Served::Over),
                 }
             }
         }
@@ -144,7 +188,7 @@ impl Serving<'_, '_, '_> {
         Ok(())
     }
 
-    fn accept(&mut self, id: &spool::build_id::BuildId, inputs: &BTreeMap<String, Sha256>) -> Result<()> {
+    fn accept(&mut self, id: &BuildId, inputs: &BTreeMap<String, Sha256>) -> Result<()> {
         if id != self.held.id() {
             return Err(Error::new(Kind::NoPermission, format!("{id} is not this worker's build")));
         }
@@ -183,8 +227,8 @@ impl Serving<'_, '_, '_> {
             self.console = Some(self.held.console()?);
         }
         let Some(console) = &mut self.console else { return Ok(()) };
-        if console.length + data.len() as u64 > self.context.limits.console_bytes {
-            let reason = format!("it printed more than {} bytes", self.context.limits.console_bytes);
+        if console.length + data.len() as u64 > self.most_console {
+            let reason = format!("it printed more than {} bytes", self.most_console);
             return self.stop(Outcome::Aborted { reason });
         }
         if let Err(e) = console.append(ms, data) {
@@ -203,7 +247,7 @@ impl Serving<'_, '_, '_> {
             size: file.size,
         }));
         let bytes = self.offered.iter().fold(0u64, |sum, one| sum.saturating_add(one.size));
-        let limits = self.context.limits;
+        let limits = &self.context.config.limits;
         if self.offered.len() as u64 > limits.artifacts || bytes > limits.artifact_bytes {
             self.stopped = Some(Outcome::Aborted {
                 reason: format!("it left more than {} artifacts or {} bytes", limits.artifacts, limits.artifact_bytes),
@@ -260,8 +304,9 @@ impl Serving<'_, '_, '_> {
             }
         };
         let id = self.held.id().clone();
-        let held = self.held;
+        let (held, outcome, took) = (self.held, result.outcome.clone(), result.duration_ms);
         self.link.while_busy(|| held.finish(result, &manifest))?;
+        self.context.note_health(&id, &outcome, took);
         self.link.say(&ToWorker::Finished { id }, b"")?;
         Ok(None)
     }

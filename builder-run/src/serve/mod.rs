@@ -7,7 +7,7 @@ mod upload;
 
 use crate::args::ServeArgs;
 use spool::error::{Error, Kind, Result};
-use spool::{Spool, config::Config, owner};
+use spool::{config::Config, owner};
 use std::path::Path;
 
 /// What sshd was asked for, told by SSH_ORIGINAL_COMMAND (sshd(8), "ForceCommand").
@@ -36,7 +36,7 @@ fn asked(original: Option<&str>) -> Result<Asked> {
 pub fn run(args: &ServeArgs, config: &Config) -> Result<()> {
     let original = std::env::var_os("SSH_ORIGINAL_COMMAND").map(|text| text.to_string_lossy().into_owned());
     let asked = asked(original.as_deref())?;
-    let spool = Spool::open(&args.spool.spool(config)?)?;
+    let spool = config.open(&args.spool.spool(config)?)?;
     owner::become_owner(&spool)?;
     match asked {
         Asked::Session => session::run(&spool, config, &args.worker, args.local),

@@ -1,6 +1,6 @@
 //! A worker's session: who it is, then builds, one at a time.
 
-use super::building;
+use super::building::{self, Served};
 use super::link::{Event, Link, out_of_turn};
 use crate::protocol::{PROTOCOL, ToServer, ToWorker};
 use spool::Spool;
@@ -9,9 +9,10 @@ use spool::error::{Error, Kind, Result};
 use spool::held::HeldBuild;
 use spool::name::{Platform, WorkerName};
 use spool::place::Ticket;
-use spool::queue::QueueView;
-use spool::wake::Listener;
-use spool::worker;
+use spool::platform::Withheld;
+use spool::queue::{Claimed, QueueView};
+use spool::wake::{self, Listener};
+use spool::{clock, worker};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -54,6 +55,7 @@ impl Server<'_> {
         let _session = self.open_session(welcome.system.clone())?;
         let mut listeners = vec![Listener::new(self.spool.layout().wake_worker(self.name))?];
         for platform in self.platforms(&welcome.wishes)? {
+            self.spool.know_platform(&platform)?;
             listeners.push(Listener::new(self.spool.layout().wake_queue(&platform))?);
         }
         let mut view = QueueView::default();
@@ -67,17 +69,22 @@ impl Server<'_> {
                 }
                 Event::Gone(_) => return Ok(()),
             }
-            let Some(held) = self.wait_for_build(link, &listeners, &mut view, &welcome.wishes)? else { return Ok(()) };
             let context = building::Context {
                 listeners: &listeners[..1],
                 name: self.name,
                 system: &welcome.system,
-                limits: &self.config.limits,
+                config: self.config,
                 spool: self.spool,
                 touch_every: Duration::from_secs(self.config.grace_seconds.into()) / 4,
             };
-            if !building::serve(&context, link, held)? {
-                return Ok(());
+            loop {
+                let held = self.wait_for_build(link, &listeners, &mut view, &welcome.wishes)?;
+                let Some(held) = held else { return Ok(()) };
+                match building::serve(&context, link, held)? {
+                    Served::Over => break,
+                    Served::Unfit => {}
+                    Served::Gone => return Ok(()),
+                }
             }
         }
     }
@@ -133,39 +140,81 @@ impl Server<'_> {
         view: &mut QueueView,
         wishes: &[Platform],
     ) -> Result<Option<HeldBuild<'_>>> {
-        let platforms = self.platforms(wishes)?;
         let mut fresh = false;
         loop {
-            let mut unknown = false;
-            for listener in listeners {
-                listener.news(|news| match news.parse::<Ticket>() {
-                    Ok(ticket) if platforms.contains(ticket.id.platform()) => view.add(ticket),
-                    _ => unknown = true,
-                });
-            }
-            if unknown || view.old(RESCAN) {
-                view.refresh(self.spool, &platforms)?;
-                fresh = true;
-            }
-            while let Some(ticket) = view.pop() {
-                if let Some(held) = self.spool.claim(&ticket, self.name)? {
-                    return Ok(Some(held));
-                }
+            let platforms = self.platforms(wishes)?;
+            fresh |= self.hear(listeners, view, &platforms)?;
+            self.refuse_if_dropped(&platforms)?;
+            if let Some(held) = self.claim_first(view)? {
+                return Ok(Some(held));
             }
             if !fresh {
-                view.refresh(self.spool, &platforms)?;
+                self.read_queues(view, &platforms)?;
                 fresh = true;
                 continue;
             }
             match link.next(listeners, RESCAN)? {
                 Event::Message(other, _) => return Err(out_of_turn(&other, "nothing but heartbeats")),
-                Event::Look => {
-                    self.platforms(wishes)?;
-                    fresh = false;
-                }
+                Event::Look => {}
                 Event::Gone(_) => return Ok(None),
             }
         }
+    }
+
+    /// Takes in what was told of the queues. True when they were read anew.
+    fn hear(&self, listeners: &[Listener], view: &mut QueueView, platforms: &[Platform]) -> Result<bool> {
+        let (mut unknown, mut freed) = (false, false);
+        for listener in listeners {
+            listener.news(|news| match news.parse::<Ticket>() {
+                Ok(ticket) if platforms.contains(ticket.id.platform()) => view.add(ticket),
+                _ if news == wake::FREED => freed = true,
+                _ => unknown = true,
+            });
+        }
+        if freed {
+            view.bring_back();
+        }
+        let anew = unknown || view.old(RESCAN);
+        if anew {
+            self.read_queues(view, platforms)?;
+        }
+        Ok(anew)
+    }
+
+    /// Reads the queues from which something is handed out: builds of a paused platform would take the others' place.
+    fn read_queues(&self, view: &mut QueueView, platforms: &[Platform]) -> Result<()> {
+        let open = platforms.iter().filter(|platform| self.spool.withheld(platform).is_none());
+        view.refresh(self.spool, &open.cloned().collect::<Vec<_>>())
+    }
+
+    /// A worker whose platforms are all dropped is not needed any more.
+    fn refuse_if_dropped(&self, platforms: &[Platform]) -> Result<()> {
+        let dropped = |platform: &Platform| self.spool.withheld(platform) == Some(Withheld::Dropped);
+        if platforms.is_empty() || !platforms.iter().all(dropped) {
+            return Ok(());
+        }
+        let names: Vec<&str> = platforms.iter().map(Platform::as_str).collect();
+        Err(Error::new(Kind::NoPermission, format!("platform {} is dropped here", names.join(" ")))
+            .hint("this worker is not needed; stop it, or have the platform restored"))
+    }
+
+    /// The first build that may be taken now. What may not is set aside.
+    fn claim_first(&self, view: &mut QueueView) -> Result<Option<HeldBuild<'_>>> {
+        if self.spool.quarantined(self.name, clock::now()).is_some() {
+            return Ok(None);
+        }
+        while let Some(ticket) = view.pop() {
+            if self.spool.withheld(ticket.id.platform()).is_some() {
+                view.set_aside(ticket);
+                continue;
+            }
+            match self.spool.claim(&ticket, self.name)? {
+                Claimed::Yes(held) => return Ok(Some(held)),
+                Claimed::Full => view.set_aside(ticket),
+                Claimed::Gone => {}
+            }
+        }
+        Ok(None)
     }
 }
 

@@ -9,6 +9,7 @@ use super::strays::Household;
 use super::system::{self, Inputs};
 use super::talk::Talk;
 use super::transport::Transport;
+use super::secrets::Secrets;
 use super::watch::{Watch, Why};
 use crate::protocol::ToServer;
 use rustix::process::Signal;
@@ -23,6 +24,10 @@ pub struct Job {
     pub id: BuildId,
     pub script: Vec<u8>,
     pub timeout: Duration,
+    /// For how long it may print nothing.
+    pub silence: Option<Duration>,
+    pub secrets: Secrets,
+    pub source_date: Option<i64>,
 }
 
 /// How it went for the worker.
@@ -42,8 +47,8 @@ pub fn run(
     inputs: &Inputs,
 ) -> Result<End> {
     info!(build = %job.id, "runs");
-    let room = worker.place.room(&job.script);
-    let environment = system::environment(&job.id, room.as_ref().ok(), &worker.args.environment);
+    let room = worker.place.room(&job.script).and_then(|room| job.secrets.write_into(&room).map(|()| room));
+    let environment = system::environment(job, room.as_ref().ok(), &worker.args.environment);
     let mut talk = Talk { link, environment: &environment.recorded, inputs };
     talk.accept(&job.id)?;
     let ended = match &room {
@@ -70,12 +75,12 @@ fn carry_out(
     environment: &system::Environment,
 ) -> Result<Option<Ran>> {
     let household = Household::open();
-    let mut process = match Process::start(room, &environment.all, talk.link.writer(), talk.link.reporter()) {
+    let mut process = match Process::start(room, &environment.all, job.secrets.mask(), talk.link.writer(), talk.link.reporter()) {
         Ok(process) => process,
         Err(e) => return Ok(Some(Ran::aborted(&e))),
     };
     worker.guard.watch(process.group());
-    let mut watch = Watch::new(&process, job.timeout, worker.args.kill_after);
+    let mut watch = Watch::new(&process, job.timeout, job.silence, worker.args.kill_after);
     let watched = watch.until_exit(talk);
     let duration = process.started.elapsed();
     let (why, console_ended) = watch.over();
@@ -91,6 +96,7 @@ fn carry_out(
         Some(Why::Asked) => return Ok(None),
         Some(Why::Server(outcome)) => outcome,
         Some(Why::Deadline) => Outcome::TimedOut,
+        Some(Why::Silence) => Outcome::Silent,
         None => outcome_of(status?),
     };
     Ok(Some(Ran { outcome, duration }))

@@ -7,6 +7,7 @@ mod handover;
 mod link;
 mod place;
 mod process;
+mod secrets;
 mod ssh;
 mod strays;
 mod system;
@@ -19,6 +20,7 @@ pub use guard::run as guard;
 use crate::args::WorkerArgs;
 use crate::protocol::{PROTOCOL, ToServer, ToWorker};
 use link::{Event, Link};
+use secrets::Secrets;
 use spool::error::{Error, Kind, Result};
 use std::time::Duration;
 use tracing::{info, warn};
@@ -131,10 +133,19 @@ impl<'a> Worker<'a> {
     }
 
     fn wait(&self, link: &mut Link) -> Result<Option<build::Job>> {
+        let mut secrets = Secrets::default();
         loop {
             match link.next(Duration::from_secs(3600))? {
-                Event::Message(ToWorker::Build { id, timeout_seconds, .. }, script) => {
-                    return Ok(Some(build::Job { id, script, timeout: Duration::from_secs(timeout_seconds) }));
+                Event::Message(ToWorker::Secret { name, .. }, content) => secrets.add(name, content),
+                Event::Message(ToWorker::Build { id, timeout_seconds, silence_seconds, source_date, .. }, script) => {
+                    return Ok(Some(build::Job {
+                        id,
+                        script,
+                        secrets,
+                        source_date,
+                        timeout: Duration::from_secs(timeout_seconds),
+                        silence: silence_seconds.map(Duration::from_secs),
+                    }));
                 }
                 Event::Message(ToWorker::Error { text, code }, _) => return Err(ended_by_server(&text, code)),
                 Event::Message(..) | Event::Timeout => {}

@@ -4,6 +4,7 @@
 use fs2::FileExt;
 use rustix::process::{Pid, test_kill_process};
 use spool::error::{At, Error, Kind, Result};
+use spool::name::SecretName;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -135,6 +136,22 @@ impl Room {
     /// HOME.
     pub fn home(&self) -> PathBuf {
         self.root.join("home")
+    }
+
+    /// BUILDER_SECRETS, made only when there are some.
+    pub fn secrets(&self) -> PathBuf {
+        self.root.join("secrets")
+    }
+
+    /// Puts a secret where the script finds it and nobody else does.
+    pub fn add_secret(&self, name: &SecretName, content: &[u8]) -> Result<()> {
+        let dir = self.secrets();
+        if !dir.is_dir() {
+            DirBuilder::new().mode(0o700).create(&dir).at("create", &dir)?;
+        }
+        let path = dir.join(name.as_str());
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).at("create", &path)?;
+        file.write_all(content).at("write", &path)
     }
 
     /// TMPDIR.

@@ -2,6 +2,7 @@
 
 use super::link::{Event, Writer, say};
 use super::place::Room;
+use super::secrets::Mask;
 use crate::protocol::{LONGEST_CONSOLE, ToServer};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use spool::error::{At, Result};
@@ -11,15 +12,17 @@ use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A running script.
 pub struct Process {
     child: Child,
     group: Pid,
     quiet: Arc<AtomicBool>,
+    /// Milliseconds after the start.
+    printed: Arc<AtomicU64>,
     /// When it was started.
     pub started: Instant,
 }
@@ -29,6 +32,7 @@ impl Process {
     pub fn start(
         room: &Room,
         environment: &BTreeMap<String, String>,
+        mask: Mask,
         writer: Writer,
         reports: Sender<Event>,
     ) -> Result<Process> {
@@ -44,9 +48,10 @@ impl Process {
         let started = Instant::now();
         let group = Pid::from_child(&child);
         let quiet = Arc::new(AtomicBool::new(false));
-        let (stop, report) = (quiet.clone(), reports.clone());
+        let printed = Arc::new(AtomicU64::new(0));
+        let (report, console) = (reports.clone(), Console { started, mask, stop: quiet.clone(), printed: printed.clone() });
         std::thread::spawn(move || {
-            forward(read.into(), started, &writer, &stop);
+            console.forward(read.into(), &writer);
             let _ = report.send(Event::ConsoleEnded);
         });
         std::thread::spawn(move || {
@@ -54,7 +59,12 @@ impl Process {
             let _ = waitid(WaitId::Pid(group), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
             let _ = reports.send(Event::Exited);
         });
-        Ok(Process { child, group, quiet, started })
+        Ok(Process { child, group, quiet, printed, started })
+    }
+
+    /// When it printed something last; its start, when it never did.
+    pub fn last_printed(&self) -> Instant {
+        self.started + Duration::from_millis(self.printed.load(Ordering::SeqCst))
     }
 
     /// The number of its process group.
@@ -102,22 +112,43 @@ fn new_session(command: &mut Command) {
     }
 }
 
-/// Passes the console on. It is drained also when nobody listens any more, so that the script never blocks
-/// on a connection that is gone.
-fn forward(mut from: File, started: Instant, to: &Writer, stop: &AtomicBool) {
-    let mut buffer = vec![0; LONGEST_CONSOLE];
-    let mut listening = true;
-    loop {
-        let got = match from.read(&mut buffer) {
-            Ok(0) => return,
-            Ok(got) => got,
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(_) => return,
-        };
-        if stop.load(Ordering::SeqCst) {
-            return;
+/// The way of what is printed to the server.
+struct Console {
+    started: Instant,
+    mask: Mask,
+    stop: Arc<AtomicBool>,
+    printed: Arc<AtomicU64>,
+}
+
+impl Console {
+    /// Passes the console on. It is drained also when nobody listens any more, so that the script never blocks
+    /// on a connection that is gone.
+    fn forward(mut self, mut from: File, to: &Writer) {
+        let mut buffer = vec![0; LONGEST_CONSOLE];
+        let mut listening = true;
+        loop {
+            let got = match from.read(&mut buffer) {
+                Ok(got) => got,
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(_) => 0,
+            };
+            if self.stop.load(Ordering::SeqCst) {
+                return;
+            }
+            let ms = self.started.elapsed().as_millis() as u64;
+            let shown = match got {
+                0 => self.mask.rest(),
+                _ => {
+                    self.printed.store(ms, Ordering::SeqCst);
+                    self.mask.pass(&buffer[..got])
+                }
+            };
+            for piece in shown.chunks(LONGEST_CONSOLE) {
+                listening = listening && say(to, &ToServer::Con { ms, n: piece.len() }, piece).is_ok();
+            }
+            if got == 0 {
+                return;
+            }
         }
-        let ms = started.elapsed().as_millis() as u64;
-        listening = listening && say(to, &ToServer::Con { ms, n: got }, &buffer[..got]).is_ok();
     }
 }

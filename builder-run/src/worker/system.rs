@@ -1,6 +1,5 @@
 //! What the worker says of itself, and what goes into every build from its system.
 
-use spool::build_id::BuildId;
 use spool::digest::Sha256;
 use spool::error::{Error, Kind, Result};
 use std::collections::BTreeMap;
@@ -8,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
+use super::build::Job;
 use super::place::Room;
 
 /// Operating system, kernel, architecture, cores, memory and versions.
@@ -73,13 +73,15 @@ pub struct Environment {
 }
 
 /// A clean environment: nothing of the worker's own but what was asked for.
-pub fn environment(id: &BuildId, room: Option<&Room>, given: &[String]) -> Environment {
+pub fn environment(job: &Job, room: Option<&Room>, given: &[String]) -> Environment {
+    let id = &job.id;
     let mut steady = BTreeMap::from([
         ("PATH".to_owned(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
         ("LANG".to_owned(), "C.UTF-8".to_owned()),
         ("BUILDER_JOB".to_owned(), id.job().to_string()),
         ("BUILDER_PLATFORM".to_owned(), id.platform().to_string()),
     ]);
+    steady.extend(job.source_date.map(|seconds| ("SOURCE_DATE_EPOCH".to_owned(), seconds.to_string())));
     steady.extend(
         given.iter().filter_map(|pair| pair.split_once('=')).map(|(name, value)| (name.to_owned(), value.to_owned())),
     );
@@ -88,6 +90,9 @@ pub fn environment(id: &BuildId, room: Option<&Room>, given: &[String]) -> Envir
     if let Some(room) = room {
         all.insert("HOME".into(), room.home().display().to_string());
         all.insert("TMPDIR".into(), room.temporary().display().to_string());
+        if !job.secrets.is_empty() {
+            all.insert("BUILDER_SECRETS".into(), room.secrets().display().to_string());
+        }
     }
     all.insert("BUILDER_BUILD".into(), id.to_string());
     Environment { all, recorded: recorded.into_bytes() }

@@ -16,6 +16,8 @@ const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 pub enum Why {
     /// Its time was over.
     Deadline,
+    /// It printed nothing for too long.
+    Silence,
     /// The server wants this outcome.
     Server(Outcome),
     /// The worker was told to stop.
@@ -26,6 +28,7 @@ pub enum Why {
 pub struct Watch<'p> {
     process: &'p Process,
     deadline: Instant,
+    silence: Option<Duration>,
     kill_after: Duration,
     kill_at: Option<Instant>,
     why: Option<Why>,
@@ -33,11 +36,12 @@ pub struct Watch<'p> {
 }
 
 impl<'p> Watch<'p> {
-    /// Watches a script that may run for `timeout`, and gets so many seconds after TERM.
-    pub fn new(process: &'p Process, timeout: Duration, kill_after: u32) -> Watch<'p> {
+    /// Watches a script that may run for `timeout`, print nothing for `silence`, and gets so many seconds after TERM.
+    pub fn new(process: &'p Process, timeout: Duration, silence: Option<Duration>, kill_after: u32) -> Watch<'p> {
         Watch {
             process,
             deadline: process.started + timeout.min(LONGEST),
+            silence,
             kill_after: Duration::from_secs(kill_after.into()),
             kill_at: None,
             why: None,
@@ -56,7 +60,11 @@ impl<'p> Watch<'p> {
             if self.why.is_none() && now >= self.deadline {
                 self.stop(Why::Deadline);
             }
-            let until = self.kill_at.unwrap_or(self.deadline);
+            let quiet_until = self.silence.map(|silence| self.process.last_printed() + silence.min(LONGEST));
+            if self.why.is_none() && quiet_until.is_some_and(|until| now >= until) {
+                self.stop(Why::Silence);
+            }
+            let until = self.kill_at.unwrap_or(quiet_until.map_or(self.deadline, |until| until.min(self.deadline)));
             match talk.next(until.saturating_duration_since(Instant::now()))? {
                 Event::Exited => return Ok(()),
                 Event::Message(ToWorker::Cancel { outcome }, _) => self.stop(Why::Server(outcome)),

@@ -1,0 +1,60 @@
+//! The end of a build before its own.
+
+use crate::build_id::BuildId;
+use crate::disk;
+use crate::error::{Error, Kind, Result};
+use crate::place::Place;
+use crate::spool::Spool;
+use crate::{clock, record, tmp, wake};
+
+impl Spool {
+    /// Asks for an end of a build. A queued one, or one whose server is gone, is over on return; a running
+    /// one is ended by its worker, and false is returned.
+    pub fn cancel(&self, id: &BuildId) -> Result<bool> {
+        for _ in 0..10 {
+            match self.place(id)? {
+                Some(Place::Queued(ticket)) => {
+                    if let Some(held) = self.take(&ticket)? {
+                        held.end_unrun(record::Outcome::Cancelled, clock::now())?;
+                        disk::sync_dir(&self.layout().queue(id.platform()))?;
+                        return Ok(true);
+                    }
+                }
+                Some(Place::Active) => {
+                    if let Some(held) = self.hold(id)? {
+                        held.end_unrun(record::Outcome::Cancelled, clock::now())?;
+                        return Ok(true);
+                    }
+                    self.request_cancel(id)?;
+                    return Ok(false);
+                }
+                Some(Place::Ended(end)) => {
+                    return Err(Error::new(Kind::Data, format!("{id} is over already"))
+                        .hint(format!("it is in {}; `builder show {id}` has its record", end.directory())));
+                }
+                None => break,
+            }
+        }
+        Err(Error::new(Kind::NoInput, format!("there is no build {id}")))
+    }
+
+    fn request_cancel(&self, id: &BuildId) -> Result<()> {
+        let path = self.layout().cancel(id);
+        tmp::replace_file(self.layout(), &path, b"")?;
+        // It may have ended in between, and then nobody would take the request away.
+        if matches!(self.place(id)?, Some(Place::Ended(_))) {
+            disk::remove_file(&path)?;
+        }
+        if let Some(build) = self.build(id)?
+            && let Some(lease) = build.lease()?
+        {
+            wake::ring(&self.layout().wake_worker(&lease.worker));
+        }
+        Ok(())
+    }
+
+    /// Whether somebody asked for this build's end.
+    pub fn cancel_requested(&self, id: &BuildId) -> bool {
+        self.layout().cancel(id).exists()
+    }
+}

@@ -1,0 +1,201 @@
+//! The jobs' files: read, added, changed, removed.
+
+use super::{Job, Queued, after};
+use crate::build_id::BuildId;
+use crate::disk;
+use crate::error::{At, Error, Kind, Result};
+use crate::name::JobName;
+use crate::place::Ticket;
+use crate::spool::Spool;
+use crate::suggest::suggest;
+use crate::tmp::{self, Draft};
+use crate::{clock, wake};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// No job's file is longer than this, in bytes.
+const LONGEST: u64 = 64 << 20;
+
+/// What a change of a job did.
+#[derive(Debug)]
+pub struct Changed {
+    /// The job as it is now.
+    pub job: Job,
+    /// Queued builds that have another place in their queue now.
+    pub moved: Vec<BuildId>,
+}
+
+impl Spool {
+    /// All jobs by name; a file that can't be read as a job comes as its error.
+    pub fn jobs(&self) -> Result<BTreeMap<JobName, Result<Job>>> {
+        let mut jobs = BTreeMap::new();
+        for name in self.job_names()? {
+            if let Some(job) = self.read_job(&name).transpose() {
+                jobs.insert(name, job);
+            }
+        }
+        Ok(jobs)
+    }
+
+    /// The names of all jobs, in no order.
+    pub fn job_names(&self) -> Result<Vec<JobName>> {
+        let names = disk::names(&self.layout().jobs())?;
+        Ok(names.iter().filter_map(|name| name.strip_suffix(".toml")?.parse().ok()).collect())
+    }
+
+    /// One job.
+    pub fn job(&self, name: &JobName) -> Result<Job> {
+        if let Some(job) = self.read_job(name)? {
+            return Ok(job);
+        }
+        let names = self.job_names()?;
+        let hint = match suggest(name.as_str(), names.iter().map(JobName::as_str)) {
+            Some(near) => format!("did you mean {near}?"),
+            None => "`builder ls` shows the jobs".to_owned(),
+        };
+        Err(Error::new(Kind::NoInput, format!("there is no job {name}")).hint(hint))
+    }
+
+    pub(super) fn read_job(&self, name: &JobName) -> Result<Option<Job>> {
+        let path = self.layout().job(name);
+        disk::read_if_there(&path, LONGEST)?.map(|bytes| parse(name, &bytes, &path)).transpose()
+    }
+
+    /// Reads a job from text that somebody wrote, as it would be read from its file.
+    pub fn parse_job(&self, name: &JobName, text: &[u8]) -> Result<Job> {
+        let job = parse(name, text, Path::new(&format!("{name}.toml")))?;
+        after::check(self, name, &job.after)?;
+        Ok(job)
+    }
+
+    /// Adds a job, and queues what it owes at once. Durable on return. Where that fails, the job is taken back.
+    pub fn add_job(&self, name: &JobName, job: &Job) -> Result<Vec<Queued>> {
+        let _lock = self.lock_jobs()?;
+        self.check_new(name, job)?;
+        let path = self.layout().job(name);
+        let draft = Draft::file(self.layout(), &pretty(job)?, 0o644)?;
+        if disk::rename_new(draft.path(), &path)? == disk::Moved::TargetExists {
+            return Err(Error::new(Kind::CantCreate, format!("there is a job {name} already"))
+                .hint(format!("change it with `builder set {name}`, or put this one in its place with --replace")));
+        }
+        draft.published();
+        disk::sync_dir(&self.layout().jobs())?;
+        let queued = self.fire_locked(&[name.clone()], clock::now()).and_then(|mut all| all.remove(0).1);
+        let queued = queued.inspect_err(|_| {
+            // Why it failed is what the caller wants to hear, and may be why this fails, too.
+            let _ = self.remove_locked(name);
+        })?;
+        wake::ring(&self.layout().wake_daemon());
+        Ok(queued)
+    }
+
+    /// Puts a job in the place of another one of its name, and queues what it owes at once. What is queued
+    /// stays as it is. Durable on return.
+    pub fn replace_job(&self, name: &JobName, job: &Job) -> Result<Vec<Queued>> {
+        let _lock = self.lock_jobs()?;
+        self.check_new(name, job)?;
+        tmp::replace_file(self.layout(), &self.layout().job(name), &pretty(job)?)?;
+        let queued = self.fire_locked(&[name.clone()], clock::now()).and_then(|mut all| all.remove(0).1)?;
+        wake::ring(&self.layout().wake_daemon());
+        Ok(queued)
+    }
+
+    /// Changes a job. What is queued keeps its script and its limits; its priority is the new one. Durable on return.
+    pub fn change_job(&self, name: &JobName, change: impl FnOnce(&Job) -> Result<Job>) -> Result<Changed> {
+        let _lock = self.lock_jobs()?;
+        let before = self.job(name)?;
+        let job = change(&before)?;
+        self.check_new(name, &job)?;
+        tmp::replace_file(self.layout(), &self.layout().job(name), &pretty(&job)?)?;
+        let mut moved = Vec::new();
+        if job.priority != before.priority {
+            for ticket in self.queued_everywhere(name)? {
+                if self.reprioritise(&ticket, job.priority)? {
+                    moved.push(ticket.id);
+                }
+            }
+        }
+        wake::ring(&self.layout().wake_daemon());
+        Ok(Changed { job, moved })
+    }
+
+    fn check_new(&self, name: &JobName, job: &Job) -> Result<()> {
+        job.check(name)?;
+        after::check(self, name, &job.after)?;
+        if let super::Platforms::Named(named) = &job.platforms {
+            named.iter().try_for_each(|platform| self.refuse_dropped(platform))?;
+        }
+        Ok(())
+    }
+
+    fn queued_everywhere(&self, name: &JobName) -> Result<Vec<Ticket>> {
+        let mut tickets = Vec::new();
+        for platform in self.platforms()? {
+            tickets.extend(self.queued_of(name, &platform)?);
+        }
+        Ok(tickets)
+    }
+
+    /// Removes a job and its queued builds; running and finished ones stay. Returns what was taken, and the jobs
+    /// that waited for it.
+    pub fn remove_job(&self, name: &JobName) -> Result<(Vec<BuildId>, Vec<JobName>)> {
+        let _lock = self.lock_jobs()?;
+        if !self.layout().job(name).exists() {
+            self.job(name)?;
+        }
+        let removed = self.remove_locked(name)?;
+        wake::ring(&self.layout().wake_daemon());
+        let waits = |job: &Result<Job>| job.as_ref().is_ok_and(|job| job.after.contains(name));
+        let waited = self.jobs()?.into_iter().filter(|(_, job)| waits(job)).map(|(name, _)| name);
+        Ok((removed, waited.collect()))
+    }
+
+    fn remove_locked(&self, name: &JobName) -> Result<Vec<BuildId>> {
+        disk::remove_file(&self.layout().job(name))?;
+        disk::remove_file(&self.layout().timer(name))?;
+        disk::sync_dir(&self.layout().jobs())?;
+        let mut removed = Vec::new();
+        for platform in self.platforms()? {
+            removed.extend(self.empty_queue(&platform, |id| id.job() == name)?);
+        }
+        Ok(removed)
+    }
+
+    /// A job as the text of its file.
+    pub fn job_text(&self, name: &JobName) -> Result<String> {
+        let path = self.layout().job(name);
+        let Some(bytes) = disk::read_if_there(&path, LONGEST)? else { return self.job(name).and_then(|job| text(&job)) };
+        String::from_utf8(bytes)
+            .map_err(|_| Error::new(Kind::Data, format!("{} is not UTF-8 text", path.display())))
+    }
+}
+
+/// A complaint names the file and the line, for people edit these.
+fn parse(name: &JobName, bytes: &[u8], path: &Path) -> Result<Job> {
+    let wrong = |why: String| Error::new(Kind::Data, format!("{}: {}", path.display(), why.replace('\n', " ")));
+    let text = std::str::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8 text".into()))?;
+    let job: Job = toml::from_str(text).map_err(|e| {
+        let line = e.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
+        wrong(format!("line {line}: {}", e.message()))
+    })?;
+    job.check(name).map_err(|e| wrong(e.to_string()))?;
+    Ok(job)
+}
+
+fn text(job: &Job) -> Result<String> {
+    toml::to_string_pretty(job).map_err(|e| Error::new(Kind::Internal, format!("a job can't be written as TOML: {e}")))
+}
+
+fn pretty(job: &Job) -> Result<Vec<u8>> {
+    text(job).map(String::into_bytes)
+}
+
+/// The file of a job, for a daemon that must notice each change: inode, time of change in seconds, nanoseconds.
+pub fn stamp(spool: &Spool, name: &JobName) -> Result<Option<(u64, i64, i64)>> {
+    use std::os::unix::fs::MetadataExt;
+    match spool.layout().job(name).symlink_metadata() {
+        Ok(meta) => Ok(Some((meta.ino(), meta.mtime(), meta.mtime_nsec()))),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e).at("look at", spool.layout().job(name)),
+    }
+}

@@ -1,0 +1,208 @@
+//! What the end of a build owes: other jobs that come after it, another try, and hooks.
+//!
+//! `owed/BUILD` is made durable before the build leaves `active/`, and removed when nothing is owed any more; in
+//! between it says which steps are done. So each step happens after each end, also when a crash comes between,
+//! and hooks may then happen twice.
+
+use super::Queued;
+use crate::build_id::BuildId;
+use crate::disk;
+use crate::error::Result;
+use crate::find;
+use crate::name::JobName;
+use crate::place::{End, Place, Ticket};
+use crate::queue::{NewBuild, Queues};
+use crate::record::{BuildResult, Origin, Outcome, Request};
+use crate::spool::Spool;
+use crate::tmp;
+use jiff::{SignedDuration, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+/// No delay is longer.
+const LONGEST_DELAY: SignedDuration = SignedDuration::from_hours(1);
+
+/// Something that is owed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Owed {
+    /// Builds of the jobs that come after this one.
+    After,
+    /// Another try.
+    Retry,
+    /// The hooks.
+    Hooks,
+}
+
+impl Owed {
+    const ALL: [Owed; 3] = [Owed::After, Owed::Retry, Owed::Hooks];
+
+    fn word(self) -> &'static str {
+        match self {
+            Owed::After => "after",
+            Owed::Retry => "retry",
+            Owed::Hooks => "hooks",
+        }
+    }
+}
+
+/// A build that is over and owes something still.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// Which.
+    pub id: BuildId,
+    /// `done` or `failed`.
+    pub end: End,
+    /// Its directory.
+    pub dir: PathBuf,
+    /// What was asked for.
+    pub request: Request,
+    /// What came of it.
+    pub result: BuildResult,
+    /// What is owed.
+    pub owed: BTreeSet<Owed>,
+}
+
+/// How long the next try waits: `base`, then four times as long each time, an hour at the most.
+pub fn delay(base: SignedDuration, tries_before: u32) -> SignedDuration {
+    let factor = 4i32.checked_pow(tries_before.saturating_sub(1)).unwrap_or(i32::MAX);
+    base.checked_mul(factor).map_or(LONGEST_DELAY, |delay| delay.min(LONGEST_DELAY))
+}
+
+impl Spool {
+    /// Notes that the end of a build will owe something. Durable on return.
+    pub(crate) fn note_owed(&self, id: &BuildId) -> Result<()> {
+        let path = self.layout().owed(id);
+        if !self.layout().all_owed().is_dir() {
+            disk::make_dir_synced(&self.layout().all_owed())?;
+        }
+        disk::remove_file(&path)?;
+        disk::create_new(&path, 0o644)?;
+        disk::sync_dir(&self.layout().all_owed())
+    }
+
+    /// The builds whose end owes something, the oldest first.
+    pub fn owing(&self) -> Result<Vec<BuildId>> {
+        let names = disk::names(&self.layout().all_owed())?;
+        let ids: BTreeSet<BuildId> = names.iter().filter_map(|name| name.parse().ok()).collect();
+        Ok(ids.into_iter().collect())
+    }
+
+    /// A build that is over, with what it owes. Nothing when it is not over yet, or was removed.
+    pub fn ended(&self, id: &BuildId) -> Result<Option<Ended>> {
+        let path = self.layout().owed(id);
+        let Some(note) = disk::read_if_there(&path, 4096)? else { return Ok(None) };
+        let build = self.build(id)?;
+        let Some((build, end)) = build.and_then(|build| match build.place {
+            Place::Ended(end) => Some((build, end)),
+            _ => None,
+        }) else {
+            // One that is neither open nor over was removed, and owes nothing.
+            if self.place(id)?.is_none() {
+                self.forget_owed(id)?;
+            }
+            return Ok(None);
+        };
+        let (Ok(Some(request)), Ok(Some(result))) = (build.request(), build.result()) else {
+            self.forget_owed(id)?;
+            return Ok(None);
+        };
+        let done = String::from_utf8_lossy(&note).into_owned();
+        let owed = Owed::ALL.into_iter().filter(|one| done.lines().all(|line| line != one.word())).collect();
+        Ok(Some(Ended { id: id.clone(), end, dir: build.dir(), request, result, owed }))
+    }
+
+    /// Notes that something is not owed any more.
+    pub fn paid(&self, ended: &mut Ended, what: Owed) -> Result<()> {
+        ended.owed.remove(&what);
+        if ended.owed.is_empty() {
+            return self.forget_owed(&ended.id);
+        }
+        let done = Owed::ALL.into_iter().filter(|one| !ended.owed.contains(one));
+        let text: String = done.map(|one| format!("{}\n", one.word())).collect();
+        tmp::replace_file(self.layout(), &self.layout().owed(&ended.id), text.as_bytes())
+    }
+
+    fn forget_owed(&self, id: &BuildId) -> Result<()> {
+        disk::remove_file(&self.layout().owed(id))
+    }
+
+    /// Queues the jobs that come after a build that exited 0, on its platform. A job that waits there already
+    /// is left where it is.
+    pub fn queue_after(&self, ended: &Ended, after: &[JobName], now: Timestamp) -> Result<Vec<Queued>> {
+        let mut queued = Vec::new();
+        if ended.end == End::Done && !after.is_empty() {
+            let _lock = self.lock_jobs()?;
+            for name in after {
+                queued.extend(self.queue_because(ended, name, Origin::After, 0, now)?);
+            }
+        }
+        Ok(queued)
+    }
+
+    /// When a build is to be tried again; nothing when it is not.
+    pub fn retry_at(&self, ended: &Ended, base: SignedDuration) -> Option<Timestamp> {
+        let failed = ended.end == End::Failed && !matches!(ended.result.outcome, Outcome::Cancelled | Outcome::Lost);
+        let job = self.read_job(ended.id.job()).ok().flatten().filter(|job| failed && job.retry_failures)?;
+        let next = ended.request.retry + 1;
+        (next < job.attempts).then(|| ended.result.finished.checked_add(delay(base, next)).unwrap_or(Timestamp::MAX))
+    }
+
+    /// Queues another try of a build.
+    pub fn queue_retry(&self, ended: &Ended, now: Timestamp) -> Result<Option<Queued>> {
+        let _lock = self.lock_jobs()?;
+        self.queue_because(ended, ended.id.job(), Origin::Retry, ended.request.retry + 1, now)
+    }
+
+    fn queue_because(
+        &self,
+        ended: &Ended,
+        name: &JobName,
+        origin: Origin,
+        retry: u32,
+        now: Timestamp,
+    ) -> Result<Option<Queued>> {
+        let platform = ended.id.platform();
+        let Some(job) = self.read_job(name)? else { return Ok(None) };
+        let dropped = self.refuse_dropped(platform).is_err();
+        // Made of the end, so that a crash before it is noted leads to the same build again.
+        let id = BuildId::of_timer(ended.result.finished, name, platform);
+        if dropped || !job.is_built_on(platform) || self.is_past_queue(&id) {
+            return Ok(None);
+        }
+        let mut queues = Queues::new(self);
+        if let Some(ticket) = queues.of(name, platform)? {
+            return Ok(Some(Queued { already: ticket.id != id, id: ticket.id }));
+        }
+        queues.make_room(platform)?;
+        let once = if origin == Origin::Retry { ended.request.values.clone() } else { BTreeMap::new() };
+        let (script, values) = job.script_for(platform, &once)?;
+        let request = Request { values, ..job.request_because(origin, &ended.id, retry, now) };
+        let ticket = Ticket { priority: job.priority, id };
+        self.enqueue(&NewBuild { ticket: ticket.clone(), request, script })?;
+        Ok(Some(Queued { id: ticket.id, already: false }))
+    }
+
+    /// How the build of the job before this one ended on the same platform; nothing when it is the first.
+    pub fn end_before(&self, id: &BuildId) -> Result<Option<End>> {
+        let before = |name: &str| name < id.as_str() && find::is_of(name, id.job(), Some(id.platform()));
+        let builds = self.ended_builds(1, before)?;
+        Ok(builds.into_iter().find_map(|build| match build.place {
+            Place::Ended(end) => Some(end),
+            _ => None,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_grow_up_to_an_hour() {
+        let base = SignedDuration::from_secs(60);
+        let seconds: Vec<i64> = (1..6).map(|n| delay(base, n).as_secs()).collect();
+        assert_eq!(seconds, [60, 240, 960, 3600, 3600]);
+        assert_eq!(delay(base, u32::MAX), LONGEST_DELAY);
+        assert_eq!(delay(SignedDuration::ZERO, 3), SignedDuration::ZERO);
+    }
+}
