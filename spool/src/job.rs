@@ -7,11 +7,11 @@ use crate::name::{JobName, Platform};
 use crate::place::{Place, Priority, Ticket};
 use crate::queue::Enqueued;
 use crate::record::{self, Origin, Request};
-use crate::schedule::Schedule;
+use crate::schedule::{Rule, Schedule};
 use crate::spool::Spool;
 use crate::tmp::{self, Draft};
 use crate::{clock, template, wake};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -48,7 +48,7 @@ pub struct Job {
 impl Job {
     /// When it is due.
     pub fn schedule(&self) -> Schedule {
-        Schedule { every: self.every, first: self.first }
+        Schedule { rule: Rule::Every(self.every), first: self.first, since: None, jitter: SignedDuration::ZERO }
     }
 
     fn request(&self, origin: Origin, now: Timestamp) -> Request {
