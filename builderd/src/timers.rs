@@ -40,7 +40,8 @@ impl Timers {
 
     /// The jobs that owe a build now.
     pub fn due(&self, now: Timestamp) -> Vec<JobName> {
-        let due = |known: &Known| known.schedule.is_some_and(|schedule| schedule.due(known.fired, now).is_some());
+        let due =
+            |known: &Known| known.schedule.as_ref().is_some_and(|schedule| schedule.due(known.fired, now).is_some());
         self.known.iter().filter(|(_, known)| due(known)).map(|(name, _)| name.clone()).collect()
     }
 
@@ -54,7 +55,7 @@ impl Timers {
 
     /// The next moment at which some job is due.
     pub fn next(&self, now: Timestamp) -> Option<Timestamp> {
-        self.known.values().filter_map(|known| known.schedule?.next(now)).min()
+        self.known.values().filter_map(|known| known.schedule.as_ref()?.next(now)).min()
     }
 }
 

@@ -1,0 +1,74 @@
+//! An expression as crontab(5) has it, in a time zone.
+
+use super::calendar::Calendar;
+use super::expression::Fields;
+use super::field::shown;
+use super::{wall, zone};
+use crate::error::{Error, Kind, Result};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+/// A parsed expression with its zone.
+///
+/// The five fields mean what crontab(5) of Debian says: with `*` in front of neither day field, a day of either
+/// kind is one. Changes of the clock are treated as Debian's cron(8) says. Moments are whole minutes of the
+/// zone's clock in the years 1970 to 2100.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cron {
+    expression: String,
+    name: Option<String>,
+    zone: TimeZone,
+    calendar: Calendar,
+    wild: bool,
+}
+
+impl Cron {
+    /// Reads an expression: five fields, or a word such as `@daily`. `zone` is a name of the IANA database; none
+    /// means UTC.
+    ///
+    /// What crontab(5) does not have, a zone that is not known, and an expression that is never due are refused
+    /// ([`Kind::Usage`]) in a line that names the field.
+    pub fn parse(expression: &str, zone: Option<&str>) -> Result<Cron> {
+        let expression = expression.trim_matches([' ', '\t']);
+        let fields = Fields::parse(expression)?;
+        let calendar = Calendar::new(&fields)?;
+        if calendar.next(0).is_none() {
+            return Err(never(expression));
+        }
+        let found = zone::zone(zone)?;
+        let name = zone.map(|zone| found.iana_name().unwrap_or(zone).to_owned());
+        Ok(Cron { expression: expression.to_owned(), name, zone: found, calendar, wild: fields.wild })
+    }
+
+    /// The expression as it was written, without blanks around it.
+    pub fn expression(&self) -> &str {
+        &self.expression
+    }
+
+    /// The zone's name as the database spells it, if one was named.
+    pub fn zone(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// The first moment that is later than `after`; none after the year 2100.
+    pub fn next(&self, after: Timestamp) -> Option<Timestamp> {
+        match self.wild {
+            true => wall::next_wild(&self.calendar, &self.zone, after),
+            false => wall::next_fixed(&self.calendar, &self.zone, after),
+        }
+    }
+
+    /// The last moment that is not later than `now`; none before 1970.
+    pub fn latest(&self, now: Timestamp) -> Option<Timestamp> {
+        match self.wild {
+            true => wall::latest_wild(&self.calendar, &self.zone, now),
+            false => wall::latest_fixed(&self.calendar, &self.zone, now),
+        }
+    }
+}
+
+fn never(expression: &str) -> Error {
+    let why = "the field day of month is wrong: it has no day that the field month can have";
+    Error::new(Kind::Usage, format!("`{}` can never be due: {why}", shown(expression)))
+        .hint("February has at most 29 days, and April, June, September and November have 30")
+}
