@@ -2,24 +2,19 @@
 
 use harness::{Lab, Running, wait_for};
 use spool::build_id::BuildId;
+use spool::job::{Job, Platforms};
 use spool::place::{Place, Priority, Ticket};
+use spool::queue::NewBuild;
 use spool::record::{Origin, Request};
-use std::collections::BTreeMap;
 
 fn enqueue(lab: &Lab, job: &str) -> Ticket {
     let now = spool::clock::now();
     let id = BuildId::unique(now, &job.parse().expect("a name"), &harness::PLATFORM.parse().expect("a platform"))
         .expect("an id");
     let ticket = Ticket { priority: Priority::NORMAL, id };
-    let request = Request {
-        queued: now,
-        origin: Origin::Run,
-        timeout_seconds: 60,
-        attempts: 3,
-        template: None,
-        values: BTreeMap::new(),
-    };
-    lab.spool.enqueue(&ticket, &request, b"true").expect("queued");
+    let request = Request::new(Origin::Run, now, 60);
+    let build = NewBuild { ticket: ticket.clone(), request, script: b"true".to_vec() };
+    lab.spool.enqueue(&build).expect("queued");
     ticket
 }
 
@@ -37,7 +32,7 @@ fn of_many_claimers_one_wins() {
                         barrier.wait();
                         let won =
                             spool.claim(ticket, &format!("w{n}").parse().expect("a name")).expect("a clear answer");
-                        usize::from(won.is_some())
+                        usize::from(won.won().is_some())
                     })
                 })
                 .collect();
@@ -56,8 +51,8 @@ fn claim_against_removal_has_one_winner() {
         let ticket = Ticket { priority: Priority::FRONT, id };
         let (claimed, removed) = std::thread::scope(|scope| {
             let claim =
-                scope.spawn(|| lab.spool.claim(&ticket, &"w".parse().expect("a name")).expect("a clear answer"));
-            let removed = lab.spool.remove_job(&"victim".parse().expect("a name")).expect("removed");
+                scope.spawn(|| lab.spool.claim(&ticket, &"w".parse().expect("a name")).expect("a clear answer").won());
+            let (removed, _) = lab.spool.remove_job(&"victim".parse().expect("a name")).expect("removed");
             (claim.join().expect("no panic"), removed)
         });
         assert_eq!(usize::from(claimed.is_some()) + removed.len(), 1, "round {round}");
@@ -82,6 +77,7 @@ fn ten_workers_run_two_hundred_builds_once_each() {
                 lab.spool.run_job(
                     &format!("job{n}").parse().expect("a name"),
                     &[harness::PLATFORM.parse().expect("a platform")],
+                    &Default::default(),
                 )
             })
             .expect("queued");
@@ -98,16 +94,7 @@ fn ten_workers_run_two_hundred_builds_once_each() {
     lab.check();
 }
 
-fn manual(script: &str) -> spool::job::Job {
-    spool::job::Job {
-        created: spool::clock::now(),
-        platforms: vec![harness::PLATFORM.parse().expect("a platform")],
-        every: spool::schedule::Every::Never,
-        first: None,
-        timeout_seconds: 60,
-        attempts: 10,
-        template: None,
-        script: script.to_owned(),
-        values: BTreeMap::new(),
-    }
+fn manual(script: &str) -> Job {
+    let platforms = Platforms::Named(vec![harness::PLATFORM.parse().expect("a platform")]);
+    Job { script: script.to_owned(), attempts: 10, ..Job::new(platforms, spool::clock::now()) }
 }

@@ -8,6 +8,7 @@ use crate::table::{Table, rate, ratio};
 use crate::transitions::{request, ticket};
 use harness::{Finished, Lab, PLATFORM, Running, Sshd, wait_for};
 use spool::place::{Priority, Ticket};
+use spool::queue::NewBuild;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -82,7 +83,8 @@ impl Crew {
 
     fn enqueue(&self, priority: Priority, script: &str) {
         let ticket = Ticket { priority, ..ticket(&PLATFORM.parse().expect("a platform")) };
-        self.lab.spool.enqueue(&ticket, &request(), script.as_bytes()).expect("enqueue");
+        let build = NewBuild { ticket, request: request(), script: script.as_bytes().to_vec() };
+        self.lab.spool.enqueue(&build).expect("enqueue");
     }
 
     /// How long queueing took, and running. Until all is queued each worker is kept busy by a gate.

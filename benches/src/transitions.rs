@@ -9,7 +9,7 @@ use spool::build_id::BuildId;
 use spool::manifest::Manifest;
 use spool::name::{Platform, WorkerName};
 use spool::place::{Priority, Ticket};
-use spool::queue::QueueView;
+use spool::queue::{NewBuild, QueueView};
 use spool::record::{BuildResult, Origin, Outcome, Request};
 use spool::{Spool, clock};
 
@@ -71,8 +71,9 @@ fn one_bare(bare: &Bare, times: &mut Times) {
 
 fn one_of_ours(spool: &Spool, times: &mut Times) {
     let ticket = ticket(&platform());
-    times.enqueue.time(|| spool.enqueue(&ticket, &request(), b"true\n").expect("enqueue"));
-    let held = times.claim.time(|| spool.claim(&ticket, &worker()).expect("claim").expect("its turn"));
+    let build = NewBuild { ticket: ticket.clone(), request: request(), script: b"true\n".to_vec() };
+    times.enqueue.time(|| spool.enqueue(&build).expect("enqueue"));
+    let held = times.claim.time(|| spool.claim(&ticket, &worker()).expect("claim").won().expect("its turn"));
     let mut result = BuildResult::unrun(Outcome::Exited { code: 0 }, clock::now());
     result.worker = Some(worker());
     times.finish.time(|| held.finish(result, &Manifest::default()).expect("finish"));
@@ -95,8 +96,7 @@ pub fn ticket(platform: &Platform) -> Ticket {
 
 /// What is asked for.
 pub fn request() -> Request {
-    let (template, values) = (None, Default::default());
-    Request { queued: clock::now(), origin: Origin::Run, timeout_seconds: 3600, attempts: 3, template, values }
+    Request { attempts: 3, ..Request::new(Origin::Run, clock::now(), 3600) }
 }
 
 fn queues(site: &Site) -> Table {
@@ -159,7 +159,7 @@ impl<'l> Queue<'l> {
                 continue;
             };
             let held = self.claims.time(|| spool.claim(&ticket, &name)).expect("claim");
-            claimed += usize::from(held.is_some());
+            claimed += usize::from(held.won().is_some());
         }
     }
 }

@@ -23,7 +23,11 @@ pub enum Verb {
     /// Make a spool, or complete one
     Init,
     /// Add a job
-    Add(AddArgs),
+    Add(Box<AddArgs>),
+    /// Change a job; what is queued stays as it is
+    Set(Box<SetArgs>),
+    /// Change a job's file in your editor
+    Edit(EditArgs),
     /// Remove a job and its queued builds; what ran stays
     Rm(RmArgs),
     /// Queue a build of a job now, in front of what timers queued
@@ -40,6 +44,13 @@ pub enum Verb {
     Get(GetArgs),
     /// End a queued or a running build
     Cancel(CancelArgs),
+    /// Show how the builds of a job went
+    History(HistoryArgs),
+    /// List, pause and drop platforms
+    #[command(subcommand)]
+    Platform(PlatformVerb),
+    /// Hand out nothing more, for maintenance; what runs goes on to its end
+    Drain(DrainArgs),
     /// Add, list and remove workers
     #[command(subcommand)]
     Worker(WorkerVerb),
@@ -59,21 +70,93 @@ pub struct AddArgs {
     /// A value for a variable of the template
     #[arg(long = "set", value_name = "NAME=VALUE", requires = "template")]
     pub values: Vec<String>,
-    /// Where to build it; more than once for more than one
+    /// Where to build it; more than once for more than one; all for every platform that has the template
     #[arg(long = "platform", value_name = "PLATFORM", required = true)]
     pub platforms: Vec<String>,
-    /// hourly, daily, weekly or never [default: daily; with --at: never]
-    #[arg(long, value_name = "SCHEDULE")]
+    /// Put it in the place of a job of this name
+    #[arg(long)]
+    pub replace: bool,
+    #[command(flatten)]
+    pub when: WhenArgs,
+    #[command(flatten)]
+    pub how: HowArgs,
+}
+
+/// Changes of a job.
+#[derive(Debug, Args)]
+pub struct SetArgs {
+    /// The job's name
+    pub name: String,
+    /// Another script's file; - for standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "values")]
+    pub script: Option<PathBuf>,
+    /// Another value for a variable of the template
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    pub values: Vec<String>,
+    /// Where to build it, instead of where it is built now; more than once for more than one; or all
+    #[arg(long = "platform", value_name = "PLATFORM")]
+    pub platforms: Vec<String>,
+    #[command(flatten)]
+    pub when: WhenArgs,
+    #[command(flatten)]
+    pub how: HowArgs,
+}
+
+/// When a job is built.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "When")]
+pub struct WhenArgs {
+    /// hourly, daily, weekly or never [default: daily; with --at or --after: never]
+    #[arg(long, value_name = "SCHEDULE", conflicts_with = "cron")]
     pub every: Option<String>,
-    /// The first moment, such as 2026-11-25T03:00:00Z [default: now, or none with --every never]
+    /// As crontab(5) has it, such as '17 3 * * mon-fri'
+    #[arg(long, value_name = "EXPRESSION")]
+    pub cron: Option<String>,
+    /// The time zone of --cron, --at and --next, such as Europe/Berlin [default: UTC]
+    #[arg(long, value_name = "ZONE")]
+    pub tz: Option<String>,
+    /// The first moment, such as 2026-11-25T03:00:00Z, 'tomorrow 03:00' or +2h [default: now, or none with --every never]
     #[arg(long, value_name = "TIME")]
     pub at: Option<String>,
-    /// How long a build may run, such as 90s, 30m or 2h
-    #[arg(long, default_value = "1h", value_name = "DURATION")]
-    pub timeout: String,
-    /// How often a build is tried when its workers vanish
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000), value_name = "N")]
-    pub attempts: u32,
+    /// The next moment; the schedule goes on from it
+    #[arg(long, value_name = "TIME", conflicts_with = "at")]
+    pub next: Option<String>,
+    /// Be late by a part of this time, always the same for the job
+    #[arg(long, value_name = "DURATION")]
+    pub jitter: Option<String>,
+    /// Build it on a platform whenever this other job was built there; more than once for more than one; or none
+    #[arg(long, value_name = "JOB")]
+    pub after: Vec<String>,
+}
+
+/// How a job is built.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "How")]
+pub struct HowArgs {
+    /// Its place in a queue, 0 (first) to 99 (last) [default: 50]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=99))]
+    pub priority: Option<u8>,
+    /// How long a build may run, such as 90s, 30m or 2h [default: 1h]
+    #[arg(long, value_name = "DURATION")]
+    pub timeout: Option<String>,
+    /// For how long a build may print nothing; or none
+    #[arg(long, value_name = "DURATION")]
+    pub silence: Option<String>,
+    /// How much a build may print, such as 200MB; or none
+    #[arg(long, value_name = "SIZE")]
+    pub log_limit: Option<String>,
+    /// How often a build is tried again when its workers vanish [default: 2]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(0..=999), value_name = "N")]
+    pub retries: Option<u32>,
+    /// Try a build again also when it fails: yes or no [default: no]
+    #[arg(long, value_name = "YES", num_args = 0..=1, default_missing_value = "yes", value_parser = ["yes", "no"])]
+    pub retry_failures: Option<String>,
+    /// How many builds may run on a platform at once [default: 1]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000), value_name = "N")]
+    pub concurrency: Option<u32>,
+    /// A secret that the script may read; more than once for more than one; or none
+    #[arg(long = "secret", value_name = "NAME")]
+    pub secrets: Vec<String>,
 }
 
 /// Which job goes.
@@ -91,6 +174,77 @@ pub struct RunArgs {
     /// One of its platforms; more than once for more than one [default: all]
     #[arg(long = "platform", value_name = "PLATFORM")]
     pub platforms: Vec<String>,
+    /// Another value for a variable of the template, for this build alone
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    pub values: Vec<String>,
+    /// Another place in the queue, 0 (first) to 99 (last) [default: 10]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=99))]
+    pub priority: Option<u8>,
+    /// Wait until it is over, and exit as it does
+    #[arg(long)]
+    pub wait: bool,
+}
+
+/// Which job's file, and where its new text comes from.
+#[derive(Debug, Args)]
+pub struct EditArgs {
+    /// The job's name
+    pub name: String,
+    /// Print the file instead
+    #[arg(long, conflicts_with = "from")]
+    pub print: bool,
+    /// Take the text from a file instead of an editor; - for standard input
+    #[arg(long, value_name = "FILE")]
+    pub from: Option<PathBuf>,
+}
+
+/// Whose builds.
+#[derive(Debug, Args)]
+pub struct HistoryArgs {
+    /// The job's name
+    pub name: String,
+    /// Only builds of this platform
+    #[arg(long, value_name = "PLATFORM")]
+    pub platform: Option<String>,
+    /// So many of the newest
+    #[arg(short = 'n', default_value_t = 20, value_name = "N")]
+    pub most: usize,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What to do with platforms.
+#[derive(Debug, Subcommand)]
+pub enum PlatformVerb {
+    /// List the platforms
+    Ls(LsArgs),
+    /// Keep the queue of a platform, and hand out nothing of it
+    Pause(PlatformArgs),
+    /// Hand out what waits again
+    Resume(PlatformArgs),
+    /// Empty the queue of a platform, take no more builds, and tell its workers to go
+    Drop(PlatformArgs),
+    /// Take back a drop
+    Restore(PlatformArgs),
+}
+
+/// Which platform.
+#[derive(Debug, Args)]
+pub struct PlatformArgs {
+    /// The platform
+    pub platform: String,
+}
+
+/// How to drain.
+#[derive(Debug, Args)]
+pub struct DrainArgs {
+    /// Wait until nothing runs any more
+    #[arg(long)]
+    pub wait: bool,
+    /// Hand out builds again
+    #[arg(long, conflicts_with = "wait")]
+    pub off: bool,
 }
 
 /// How to list.
@@ -161,7 +315,16 @@ pub enum WorkerVerb {
     /// List the workers
     Ls(LsArgs),
     /// Let a worker in no more
-    Rm(RmArgs),
+    Rm(WorkerRmArgs),
+    /// Give builds again to a worker that is in quarantine
+    Release(WorkerRmArgs),
+}
+
+/// Which worker.
+#[derive(Debug, Args)]
+pub struct WorkerRmArgs {
+    /// The worker's name
+    pub name: String,
 }
 
 /// A new worker.

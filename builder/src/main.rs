@@ -10,10 +10,10 @@ mod args;
 mod out;
 mod text;
 mod verbs;
+mod words;
 
 use args::{Cli, Verb, WorkerVerb};
 use clap::Parser;
-use spool::Spool;
 use spool::config::Config;
 use spool::error::{Error, Kind, Result};
 use std::process::ExitCode;
@@ -46,13 +46,18 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     if let Verb::Init = cli.verb {
         return verbs::init::run(root).map(|()| ExitCode::SUCCESS);
     }
-    let spool = Spool::open(root)?;
+    let spool = config.open(root)?;
     match &cli.verb {
         Verb::Watch(args) => return verbs::watch::run(&spool, args),
         Verb::Init => {}
         Verb::Add(args) => verbs::add::run(&spool, &config, args)?,
         Verb::Rm(args) => verbs::rm::run(&spool, args)?,
-        Verb::Run(args) => verbs::run::run(&spool, args)?,
+        Verb::Run(args) => return verbs::run::run(&spool, args),
+        Verb::Set(args) => verbs::set::run(&spool, args)?,
+        Verb::Edit(args) => verbs::edit::run(&spool, args)?,
+        Verb::History(args) => verbs::history::run(&spool, args)?,
+        Verb::Platform(verb) => verbs::platform::run(&spool, verb)?,
+        Verb::Drain(args) => verbs::drain::run(&spool, args)?,
         Verb::Ls(args) => verbs::ls::run(&spool, args)?,
         Verb::Log(args) => verbs::log::run(&spool, args)?,
         Verb::Show(args) => verbs::show::run(&spool, args)?,
@@ -61,6 +66,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Verb::Worker(WorkerVerb::Add(args)) => verbs::worker::add(&spool, &config, args)?,
         Verb::Worker(WorkerVerb::Ls(args)) => verbs::worker::ls(&spool, args)?,
         Verb::Worker(WorkerVerb::Rm(args)) => verbs::worker::rm(&spool, &config, args)?,
+        Verb::Worker(WorkerVerb::Release(args)) => verbs::worker::release(&spool, args)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,11 @@
 //! How people read times, durations, sizes and tables.
 
 use jiff::Timestamp;
+use spool::build_id::BuildId;
+use spool::error::Result;
+use spool::job::Job;
+use spool::name::JobName;
+use spool::record::Outcome;
 
 /// `2026-11-24 09:47:01Z`.
 pub fn time(at: Timestamp) -> String {
@@ -37,6 +42,39 @@ pub fn size(bytes: u64) -> String {
     }
     let decimals = if value < 9.995 { 2 } else { usize::from(value < 99.95) };
     format!("{value:.decimals$}{}", UNITS[unit])
+}
+
+/// `2026-11-24 09:47Z`.
+pub fn minute(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%MZ").to_string()
+}
+
+/// How a build ended, in a word or two.
+pub fn outcome(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Silent => "timed out (silent)".to_owned(),
+        Outcome::Lost => "lost".to_owned(),
+        Outcome::Aborted { .. } => "aborted".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// When a job is due next, as a sentence.
+pub fn when(name: &JobName, job: &Job, now: Timestamp) -> Result<String> {
+    Ok(match job.schedule(name)?.next(now) {
+        Some(next) => format!("{name} is due at {}", time(next)),
+        None if !job.after.is_empty() => format!("{name} is built {}", job.schedule_word()),
+        None => format!("{name} is built when you say `builder run {name}`"),
+    })
+}
+
+/// " and 2 queued builds:" and a line for each; nothing for none.
+pub fn list(items: &[BuildId], word: &str) -> String {
+    if items.is_empty() {
+        return String::new();
+    }
+    let lines: String = items.iter().map(|item| format!("\n  {item}")).collect();
+    format!(", and {} with it:{lines}", count(items.len(), word))
 }
 
 /// "1 build", "2 builds".

@@ -1,12 +1,17 @@
 //! The daemon's round: mend, fire, sleep until something is due or somebody rings.
 
+use crate::ends::Ends;
+use crate::eyes::{Eyes, Seen};
+use crate::hooks::Hooks;
 use crate::timers::Timers;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use spool::config::Config;
-use spool::error::{At, Result};
+use spool::error::{At, Error, Result};
+use spool::job::Queued;
 use spool::mend::Mended;
+use spool::name::JobName;
 use spool::wake::Listener;
 use spool::{Spool, clock};
 use std::os::unix::net::UnixStream;
@@ -15,8 +20,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tracing::{error, info};
 
-/// A lost wake-up, and a clock that was set, cost at most this.
-const RESCAN: Duration = Duration::from_secs(30);
+/// How often all jobs' files are looked through, for changes that nobody told of; with eyes on them, and without.
+const RESCAN: Duration = Duration::from_secs(600);
+const RESCAN_BLIND: Duration = Duration::from_secs(30);
+
+/// So many jobs are fired at a time: others want the jobs' lock, too.
+const FIRED_TOGETHER: usize = 256;
+
+/// When a job that could not be fired is tried again.
+const AGAIN: SignedDuration = SignedDuration::from_secs(60);
+
+/// No sleep is longer: a clock that was set is noticed at its end.
+const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
 /// How often leases are looked at, at the most; a short grace time makes it more often.
 const LEASES: Duration = Duration::from_secs(5);
@@ -28,8 +43,12 @@ const SWEEP: Duration = Duration::from_secs(600);
 pub struct Daemon<'a> {
     spool: &'a Spool,
     grace: SignedDuration,
+    retry: SignedDuration,
     leases_every: Duration,
     timers: Timers,
+    ends: Ends,
+    eyes: Eyes,
+    looked: Option<Instant>,
     bell: Listener,
     stop: Arc<AtomicBool>,
     signals: UnixStream,
@@ -50,11 +69,16 @@ impl<'a> Daemon<'a> {
             signal_hook::low_level::pipe::register(signal, end).at("catch", "signals")?;
         }
         let grace = Duration::from_secs(config.grace_seconds.into());
+        let retry = SignedDuration::from_secs(config.retry_seconds.into());
         Ok(Daemon {
             spool,
             grace: SignedDuration::from_secs(config.grace_seconds.into()),
             leases_every: LEASES.min(grace / 4).max(Duration::from_millis(100)),
-            timers: Timers::default(),
+            retry,
+            timers: Timers::new(),
+            ends: Ends::new(Hooks::start(spool, config), retry),
+            eyes: Eyes::open(&spool.layout().jobs()),
+            looked: None,
             bell: Listener::new(spool.layout().wake_daemon())?,
             stop,
             signals,
@@ -65,18 +89,15 @@ impl<'a> Daemon<'a> {
     /// Works until it is told to stop; a single round with `once`.
     pub fn run(&mut self, once: bool) -> Result<()> {
         info!("serves {}", self.spool.layout().root().display());
-        let mut looked: Option<Instant> = None;
         while !self.stop.load(Ordering::SeqCst) {
-            // The bell is drained before the look, so that what is rung meanwhile is looked at next.
-            let rung = self.bell.drain() | self.drain_signals();
-            if rung || looked.is_none_or(|at| at.elapsed() >= RESCAN) {
-                looked = Some(Instant::now());
-                report(self.timers.refresh(self.spool));
-            }
+            self.drain_signals();
+            self.look();
             self.fire();
             self.mend();
+            self.ends.look(self.spool, &self.timers, clock::now());
             self.sweep();
             if once {
+                self.ends.finish(self.spool);
                 break;
             }
             self.sleep()?;
@@ -85,23 +106,52 @@ impl<'a> Daemon<'a> {
         Ok(())
     }
 
-    fn fire(&mut self) {
-        let now = clock::now();
-        for name in self.timers.due(now) {
-            match self.spool.fire(&name, now) {
-                Ok(queued) => {
-                    for one in queued {
-                        info!(job = %name, build = %one.id, already = one.already, "due");
-                    }
-                    report(self.timers.fired(self.spool, &name));
-                }
-                Err(e) => error!(job = %name, "can't be fired: {e}"),
+    /// Takes in what has changed. The bell is drained before, so that what is rung meanwhile is looked at next.
+    fn look(&mut self) {
+        let rung = self.bell.drain();
+        let blind = self.eyes.as_fd().is_none();
+        let rescan = if blind { RESCAN_BLIND } else { RESCAN };
+        let all = (blind && rung) || self.looked.is_none_or(|at| at.elapsed() >= rescan);
+        match self.eyes.look() {
+            Seen::Jobs(jobs) if !all => jobs.iter().for_each(|name| report(self.timers.refresh_job(self.spool, name))),
+            _ => {
+                self.looked = Some(Instant::now());
+                report(self.timers.refresh(self.spool));
             }
         }
     }
 
+    fn fire(&mut self) {
+        let now = clock::now();
+        let due = self.timers.due(self.spool, now);
+        for some in due.chunks(FIRED_TOGETHER) {
+            match self.spool.fire(some, now) {
+                Ok(fired) => fired.into_iter().for_each(|(name, queued)| self.fired(&name, queued, now)),
+                Err(e) => some.iter().for_each(|name| self.not_fired(name, &e, now)),
+            }
+        }
+    }
+
+    fn fired(&mut self, name: &JobName, queued: Result<Vec<Queued>>, now: Timestamp) {
+        match queued {
+            Ok(queued) => {
+                for one in queued {
+                    info!(job = %name, build = %one.id, already = one.already, "due");
+                }
+                report(self.timers.fired(self.spool, name, now));
+            }
+            Err(e) => self.not_fired(name, &e, now),
+        }
+    }
+
+    /// A full disk or a full queue is said again each minute, not a hundred times a second.
+    fn not_fired(&mut self, name: &JobName, why: &Error, now: Timestamp) {
+        error!(job = %name, "can't be fired: {why}");
+        self.timers.postpone(name, now.checked_add(AGAIN).unwrap_or(Timestamp::MAX));
+    }
+
     fn mend(&self) {
-        match self.spool.mend_leases(self.grace, clock::now()) {
+        match self.spool.mend_leases(self.grace, self.retry, clock::now()) {
             Ok(all) => all.into_iter().for_each(|one| match one {
                 Ok(Mended::Requeued(build)) => info!(%build, "lost its worker and is queued again"),
                 Ok(Mended::Ended(build, end)) => info!(%build, end = end.directory(), "lost its worker and is over"),
@@ -130,25 +180,27 @@ impl<'a> Daemon<'a> {
 
     fn sleep(&self) -> Result<()> {
         let now = clock::now();
-        let until_due = self.timers.next(now).map(|next| next.duration_since(now));
-        let until_due = until_due.and_then(|left| Duration::try_from(left).ok()).unwrap_or(RESCAN);
+        let next = self.timers.next().into_iter().chain(self.ends.next()).min();
+        let until_due = next.map(|next| next.duration_since(now).max(SignedDuration::ZERO));
+        let until_due = until_due.and_then(|left| Duration::try_from(left).ok()).unwrap_or(LONGEST_SLEEP);
         // The wait ends just after the moment, never just before it.
-        let wait = (until_due + Duration::from_millis(1)).min(RESCAN).min(self.leases_every);
+        let wait = (until_due + Duration::from_millis(1)).min(LONGEST_SLEEP).min(self.leases_every);
         let timeout = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: wait.subsec_nanos().into() };
-        let mut fds = [PollFd::new(&self.bell, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
+        let mut fds = vec![PollFd::new(&self.bell, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
+        let eyes = self.eyes.as_fd();
+        fds.extend(eyes.iter().map(|eyes| PollFd::new(eyes, PollFlags::IN)));
         match poll(&mut fds, Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(e) => Err(e).at("wait for", "the next moment"),
         }
     }
 
-    fn drain_signals(&self) -> bool {
+    /// A HUP has everything read again.
+    fn drain_signals(&mut self) {
         use std::io::Read;
-        let mut any = false;
         while (&self.signals).read(&mut [0; 16]).is_ok_and(|got| got > 0) {
-            any = true;
+            self.looked = None;
         }
-        any
     }
 }
 

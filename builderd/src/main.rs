@@ -7,12 +7,15 @@
 //! SECURITY. It runs as the spool's owner, opens no port and executes nothing.
 
 mod daemon;
+mod ends;
+mod eyes;
+mod hooks;
 mod timers;
 
 use clap::Parser;
 use spool::config::Config;
 use spool::error::{Error, Result};
-use spool::{Spool, durability, owner};
+use spool::{durability, owner};
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -61,7 +64,7 @@ fn fail(error: &Error) -> ExitCode {
 
 fn run(args: &Args) -> Result<()> {
     let config = Config::read(args.config.as_deref())?;
-    let spool = Spool::open(args.spool.as_deref().unwrap_or(&config.spool))?;
+    let spool = config.open(args.spool.as_deref().unwrap_or(&config.spool))?;
     owner::become_owner(&spool)?;
     let _lock = spool.lock_daemon()?;
     if let Some(weakness) = durability::weakness(spool.layout().root()) {

@@ -188,7 +188,7 @@ impl HeldBuild<'_> {
 mod tests {
     use super::*;
     use crate::build_id::BuildId;
-    use crate::queue::{Claimed, NewBuild};
+    use crate::queue::NewBuild;
     use crate::record::{Origin, Request};
     use crate::spool::Spool;
 
@@ -213,10 +213,7 @@ mod tests {
 
         fn claim(&self) -> HeldBuild<'_> {
             let queued = self.spool.queue(self.ticket.id.platform()).unwrap().pop_first().unwrap();
-            match self.spool.claim(&queued, &"w".parse().unwrap()).unwrap() {
-                Claimed::Yes(held) => held,
-                other => panic!("{other:?}"),
-            }
+            self.spool.claim(&queued, &"w".parse().unwrap()).unwrap().won().unwrap()
         }
     }
 

@@ -123,6 +123,11 @@ impl Spool {
         Ok(self.ended_builds(1, |name| is_of(name, job, platform))?.into_iter().next())
     }
 
+    /// The finished builds of a job, on a platform or anywhere, the newest first; `most` of them at the most.
+    pub fn ended_of(&self, job: &JobName, platform: Option<&Platform>, most: usize) -> Result<Vec<Build<'_>>> {
+        self.ended_builds(most, |name| is_of(name, job, platform))
+    }
+
     /// The newest build of a job that exited 0.
     pub fn newest_done_of(&self, job: &JobName) -> Result<Option<Build<'_>>> {
         let done = |build: &Build<'_>| build.place == Place::Ended(End::Done);

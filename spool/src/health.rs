@@ -41,7 +41,14 @@ pub struct Health {
 
 impl Health {
     /// The health after one more build.
-    pub fn after(mut self, job: &JobName, outcome: &Outcome, took: SignedDuration, now: Timestamp, base: SignedDuration) -> Health {
+    pub fn after(
+        mut self,
+        job: &JobName,
+        outcome: &Outcome,
+        took: SignedDuration,
+        now: Timestamp,
+        base: SignedDuration,
+    ) -> Health {
         if *outcome == Outcome::Cancelled {
             return self;
         }
@@ -134,7 +141,10 @@ mod tests {
         assert_eq!(row(&[("a", bad(), 0), ("b", bad(), 0), ("x", good(), 0), ("c", bad(), 0)]), [0, 0, 0, 0]);
         assert_eq!(row(&[("a", bad(), 0), ("b", bad(), 11), ("c", bad(), 0), ("d", bad(), 0)]), [0, 0, 0, 0]);
         let aborted = || Outcome::Aborted { reason: "no space".into() };
-        assert_eq!(row(&[("a", aborted(), 0), ("a", aborted(), 0), ("a", Outcome::Cancelled, 0), ("a", aborted(), 0)]), [0, 0, 0, 60]);
+        assert_eq!(
+            row(&[("a", aborted(), 0), ("a", aborted(), 0), ("a", Outcome::Cancelled, 0), ("a", aborted(), 0)]),
+            [0, 0, 0, 60]
+        );
         let long: Vec<_> = (0..40).map(|n| (["a", "b", "c"][n % 3], bad(), 0)).collect();
         assert_eq!(row(&long).last(), Some(&3600));
     }

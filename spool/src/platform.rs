@@ -172,7 +172,8 @@ mod tests {
         let platform: Platform = "debian-12".parse().unwrap();
         spool.know_platform(&platform).unwrap();
         assert_eq!((spool.platform_state(&platform), spool.withheld(&platform)), (State::Open, None));
-        let states = [(State::Paused, Some(Withheld::Paused)), (State::Dropped, Some(Withheld::Dropped)), (State::Open, None)];
+        let states =
+            [(State::Paused, Some(Withheld::Paused)), (State::Dropped, Some(Withheld::Dropped)), (State::Open, None)];
         for (state, withheld) in states {
             spool.set_platform(&platform, state, clock::now()).unwrap();
             assert_eq!((spool.platform_state(&platform), spool.withheld(&platform)), (state, withheld));

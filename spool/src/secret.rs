@@ -67,6 +67,7 @@ mod tests {
         let (job, name): (JobName, SecretName) = ("a".parse().unwrap(), "token".parse().unwrap());
         let mode = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
         let read = || read(dir.path(), &job, std::slice::from_ref(&name));
+        mode(dir.path(), 0o700);
         assert_eq!(read().err().unwrap().kind(), Kind::NoInput);
         let (of_job, file) = (dir.path().join("a"), dir.path().join("a/token"));
         std::fs::create_dir(&of_job).unwrap();

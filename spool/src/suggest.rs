@@ -13,7 +13,9 @@ mod tests {
     #[test]
     fn a_slip_is_recognised_and_another_word_is_not() {
         let known = ["hello", "orb-build"];
-        for (word, meant) in [("hallo", Some("hello")), ("ehllo", Some("hello")), ("orb-biuld", Some("orb-build")), ("x", None)] {
+        for (word, meant) in
+            [("hallo", Some("hello")), ("ehllo", Some("hello")), ("orb-biuld", Some("orb-build")), ("x", None)]
+        {
             assert_eq!(suggest(word, known.into_iter()), meant, "{word}");
         }
     }

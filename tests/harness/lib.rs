@@ -35,7 +35,8 @@ impl Lab {
         let dir = tempfile::Builder::new().prefix("lab").tempdir_in(base).expect("a temporary directory");
         let (spool, _) = Spool::init(&dir.path().join("spool")).expect("a spool");
         let lab = Lab { dir, spool };
-        std::fs::write(lab.config(), "grace_seconds = 2\n").expect("a configuration");
+        std::fs::write(lab.config(), "grace_seconds = 2\nretry_seconds = 0\nquarantine_seconds = 1\n")
+            .expect("a configuration");
         lab
     }
 

@@ -83,9 +83,8 @@ pub fn serve(context: &Context<'_>, link: &mut Link, held: HeldBuild<'_>) -> Res
     };
     let mut said = Ok(());
     for one in &secrets {
-        said = said.and_then(|()| {
-            link.say(&ToWorker::Secret { name: one.name.clone(), n: one.content.len() }, &one.content)
-        });
+        said = said
+            .and_then(|()| link.say(&ToWorker::Secret { name: one.name.clone(), n: one.content.len() }, &one.content));
     }
     if said.and_then(|()| link.say(&build, &script)).is_err() {
         held.give_up("its worker vanished before it was started", clock::now())?;

@@ -5,11 +5,11 @@ use super::handover::{Ran, hand_over};
 use super::link::{Link, outcome_of};
 use super::place::Room;
 use super::process::Process;
+use super::secrets::Secrets;
 use super::strays::Household;
 use super::system::{self, Inputs};
 use super::talk::Talk;
 use super::transport::Transport;
-use super::secrets::Secrets;
 use super::watch::{Watch, Why};
 use crate::protocol::ToServer;
 use rustix::process::Signal;
@@ -75,10 +75,11 @@ fn carry_out(
     environment: &system::Environment,
 ) -> Result<Option<Ran>> {
     let household = Household::open();
-    let mut process = match Process::start(room, &environment.all, job.secrets.mask(), talk.link.writer(), talk.link.reporter()) {
-        Ok(process) => process,
-        Err(e) => return Ok(Some(Ran::aborted(&e))),
-    };
+    let mut process =
+        match Process::start(room, &environment.all, job.secrets.mask(), talk.link.writer(), talk.link.reporter()) {
+            Ok(process) => process,
+            Err(e) => return Ok(Some(Ran::aborted(&e))),
+        };
     worker.guard.watch(process.group());
     let mut watch = Watch::new(&process, job.timeout, job.silence, worker.args.kill_after);
     let watched = watch.until_exit(talk);

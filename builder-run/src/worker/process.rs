@@ -49,7 +49,8 @@ impl Process {
         let group = Pid::from_child(&child);
         let quiet = Arc::new(AtomicBool::new(false));
         let printed = Arc::new(AtomicU64::new(0));
-        let (report, console) = (reports.clone(), Console { started, mask, stop: quiet.clone(), printed: printed.clone() });
+        let (report, console) =
+            (reports.clone(), Console { started, mask, stop: quiet.clone(), printed: printed.clone() });
         std::thread::spawn(move || {
             console.forward(read.into(), &writer);
             let _ = report.send(Event::ConsoleEnded);

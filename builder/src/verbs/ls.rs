@@ -8,10 +8,9 @@ use serde::Serialize;
 use spool::build_id::BuildId;
 use spool::error::Result;
 use spool::find::Build;
-use spool::job::Job;
+use spool::job::{Job, Platforms};
 use spool::name::{JobName, Platform, WorkerName};
 use spool::place::{Place, Priority};
-use spool::schedule::Every;
 use spool::{Spool, clock};
 
 #[derive(Serialize)]
@@ -27,8 +26,8 @@ struct Listing {
 #[derive(Serialize)]
 struct ListedJob {
     name: JobName,
-    platforms: Vec<Platform>,
-    every: Every,
+    platforms: Platforms,
+    schedule: String,
     next: Option<Timestamp>,
     timeout_seconds: u64,
     template: Option<String>,
@@ -74,7 +73,7 @@ fn listing(spool: &Spool, now: Timestamp) -> Result<Listing> {
     let mut jobs = Vec::new();
     for (name, job) in spool.jobs()? {
         match job {
-            Ok(job) => jobs.push(listed_job(spool, name, job, now)),
+            Ok(job) => jobs.push(listed_job(spool, name, job, now)?),
             Err(e) => broken.push(e.to_string()),
         }
     }
@@ -93,18 +92,18 @@ fn listing(spool: &Spool, now: Timestamp) -> Result<Listing> {
     Ok(Listing { jobs, queued, running, workers, broken })
 }
 
-fn listed_job(spool: &Spool, name: JobName, job: Job, now: Timestamp) -> ListedJob {
-    let schedule = job.schedule();
+fn listed_job(spool: &Spool, name: JobName, job: Job, now: Timestamp) -> Result<ListedJob> {
+    let schedule = job.schedule(&name)?;
     // What is due and not fired yet comes at once, as soon as builderd runs.
     let due = schedule.due(spool.fired(&name).unwrap_or_default(), now);
-    ListedJob {
+    Ok(ListedJob {
+        schedule: job.schedule_word(),
         next: due.or_else(|| schedule.next(now)),
         name,
         platforms: job.platforms,
-        every: job.every,
         timeout_seconds: job.timeout_seconds,
         template: job.template,
-    }
+    })
 }
 
 fn listed_run(build: Build<'_>) -> Running {
@@ -120,13 +119,12 @@ fn listed_run(build: Build<'_>) -> Running {
 
 fn render(listing: &Listing, now: Timestamp) -> String {
     let jobs = listing.jobs.iter().map(|job| {
-        let platforms: Vec<&str> = job.platforms.iter().map(Platform::as_str).collect();
         let next = match job.next {
             Some(next) if next <= now => "due now".to_owned(),
             Some(next) => format!("next {}", text::time(next)),
             None => String::new(),
         };
-        vec![job.name.to_string(), platforms.join(","), job.every.word().to_owned(), next]
+        vec![job.name.to_string(), job.platforms.to_string(), job.schedule.clone(), next]
     });
     let queued = listing.queued.iter().map(|one| {
         let lost = match one.lost_attempts {

@@ -2,12 +2,17 @@
 
 pub mod add;
 pub mod cancel;
+pub mod drain;
+pub mod edit;
 pub mod get;
+pub mod history;
 pub mod init;
 pub mod log;
 pub mod ls;
+pub mod platform;
 pub mod rm;
 pub mod run;
+pub mod set;
 pub mod show;
 pub mod watch;
 pub mod worker;

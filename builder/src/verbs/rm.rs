@@ -10,11 +10,9 @@ use spool::{Spool, owner};
 pub fn run(spool: &Spool, args: &RmArgs) -> Result<()> {
     let name: JobName = args.name.parse()?;
     owner::become_owner(spool)?;
-    let taken = spool.remove_job(&name)?;
-    let mut said = format!("removed job {name}");
-    if !taken.is_empty() {
-        said += &format!(" and {}:\n", text::count(taken.len(), "queued build"));
-        said += &taken.iter().map(|id| format!("  {id}")).collect::<Vec<_>>().join("\n");
+    let (taken, waited) = spool.remove_job(&name)?;
+    for other in waited {
+        out::hint(&format!("{other} came after {name}, and nothing queues it now"));
     }
-    out::print(&format!("{said}\n"))
+    out::print(&format!("removed job {name}{}\n", text::list(&taken, "queued build")))
 }

@@ -1,31 +1,53 @@
 //! `builder run`: a build now.
 
+use super::watch;
 use crate::args::RunArgs;
-use crate::out;
+use crate::{out, words};
 use spool::error::{Error, Kind, Result};
-use spool::job::Job;
+use spool::job::{Job, Platforms, Wishes};
 use spool::name::{JobName, Platform};
+use spool::place::Priority;
 use spool::{Spool, owner};
+use std::process::ExitCode;
 
-/// Queues the builds and prints their ids, one a line.
-pub fn run(spool: &Spool, args: &RunArgs) -> Result<()> {
+/// Queues the builds and prints their ids, one a line. With `--wait`, exits as the first of them that fails.
+pub fn run(spool: &Spool, args: &RunArgs) -> Result<ExitCode> {
     let name: JobName = args.name.parse()?;
     let job = spool.job(&name)?;
-    let platforms = platforms(&name, &job, &args.platforms)?;
+    let platforms = platforms(spool, &name, &job, &args.platforms)?;
+    let priority = args.priority.map(Priority::try_from).transpose()?;
+    let wishes = Wishes { values: words::values(&args.values)?, priority };
+    job.check_values(&wishes.values)?;
     owner::become_owner(spool)?;
-    let queued = spool.run_job(&name, &platforms)?;
+    let queued = spool.run_job(&name, &platforms, &wishes)?;
     for one in queued.iter().filter(|one| one.already) {
         out::hint(&format!("{} was in its queue already; it is in front now", one.id));
     }
-    out::print(&queued.iter().map(|one| format!("{}\n", one.id)).collect::<String>())
+    out::print(&queued.iter().map(|one| format!("{}\n", one.id)).collect::<String>())?;
+    let mut code = 0;
+    for one in queued.iter().filter(|_| args.wait) {
+        let outcome = watch::wait(spool, &one.id)?;
+        out::hint(&format!("{} {outcome}", one.id));
+        code = if code == 0 { outcome.exit_code() } else { code };
+    }
+    Ok(ExitCode::from(code))
 }
 
-fn platforms(name: &JobName, job: &Job, wanted: &[String]) -> Result<Vec<Platform>> {
-    let wanted = wanted.iter().map(|text| text.parse()).collect::<Result<Vec<Platform>>>()?;
-    if let Some(other) = wanted.iter().find(|platform| !job.platforms.contains(platform)) {
-        let known: Vec<&str> = job.platforms.iter().map(Platform::as_str).collect();
+fn platforms(spool: &Spool, name: &JobName, job: &Job, wanted: &[String]) -> Result<Vec<Platform>> {
+    let wanted = words::platforms(wanted)?;
+    let targets = job.targets(&spool.platforms_in_use()?);
+    if let Some(other) = wanted.iter().find(|platform| !job.is_built_on(platform)) {
+        let known: Vec<&str> = targets.iter().map(Platform::as_str).collect();
         return Err(Error::new(Kind::Data, format!("job {name} is not built on {other}"))
             .hint(format!("it is built on {}", known.join(", "))));
     }
-    Ok(if wanted.is_empty() { job.platforms.clone() } else { wanted })
+    match (&job.platforms, wanted.is_empty()) {
+        (_, false) => Ok(wanted),
+        (Platforms::Named(named), true) => Ok(named.clone()),
+        (Platforms::All, true) if targets.is_empty() => {
+            Err(Error::new(Kind::Data, format!("no platform is known that {name} could be built on"))
+                .hint("name one with --platform, or add a worker"))
+        }
+        (Platforms::All, true) => Ok(targets),
+    }
 }

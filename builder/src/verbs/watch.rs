@@ -6,12 +6,13 @@
 use crate::args::WatchArgs;
 use crate::{out, text};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use spool::build_id::BuildId;
 use spool::console::{Chunk, ConsoleReader};
 use spool::error::{At, Error, Kind, Result};
 use spool::find::Build;
 use spool::name::Platform;
 use spool::place::Place;
-use spool::record::BuildResult;
+use spool::record::{BuildResult, Outcome};
 use spool::wake::Listener;
 use spool::{Spool, owner};
 use std::io::{self, BufWriter, StdoutLock, Write};
@@ -36,6 +37,23 @@ pub fn run(spool: &Spool, args: &WatchArgs) -> Result<ExitCode> {
         }
         Err(_) if watcher.to.closed => Ok(ExitCode::SUCCESS),
         Err(e) => Err(e),
+    }
+}
+
+/// Waits until a build is over, and prints nothing of it.
+pub fn wait(spool: &Spool, id: &BuildId) -> Result<Outcome> {
+    let bell = Listener::new(spool.layout().wake_build(id)).ok();
+    let build = spool.build(id)?.ok_or_else(|| Error::new(Kind::NoInput, format!("{id} was removed")))?;
+    let mut watcher = Watcher { build, bell, console: None, to: Printer::new() };
+    loop {
+        if let Some(bell) = &watcher.bell {
+            bell.drain();
+        }
+        watcher.build = watcher.build.again()?;
+        if let Place::Ended(_) = watcher.build.place {
+            return watcher.end().map(|result| result.outcome);
+        }
+        watcher.sleep()?;
     }
 }
 

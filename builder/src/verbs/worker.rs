@@ -1,11 +1,11 @@
 //! `builder worker`: who is let in with which key.
 
-use super::add::platforms;
-use crate::args::{LsArgs, RmArgs, WorkerAddArgs};
+use crate::args::{LsArgs, WorkerAddArgs, WorkerRmArgs};
+use crate::words::platforms;
 use crate::{out, text};
 use serde::Serialize;
 use spool::config::Config;
-use spool::error::{At, Result};
+use spool::error::{At, Error, Kind, Result};
 use spool::name::WorkerName;
 use spool::worker::{Seen, Worker};
 use spool::{Spool, clock, owner};
@@ -27,12 +27,13 @@ pub fn add(spool: &Spool, config: &Config, args: &WorkerAddArgs) -> Result<()> {
     let worker = Worker { added: clock::now(), platforms, key: Some(key.parse()?) };
     owner::become_owner(spool)?;
     spool.add_worker(&name, &worker)?;
+    worker.platforms.iter().try_for_each(|platform| spool.know_platform(platform))?;
     spool.write_authorized_keys(&config.builder_run_program().display().to_string())?;
     out::print(&format!("added worker {name}\n"))
 }
 
 /// Removes a worker and its key.
-pub fn rm(spool: &Spool, config: &Config, args: &RmArgs) -> Result<()> {
+pub fn rm(spool: &Spool, config: &Config, args: &WorkerRmArgs) -> Result<()> {
     let name: WorkerName = args.name.parse()?;
     owner::become_owner(spool)?;
     spool.remove_worker(&name)?;
@@ -40,11 +41,24 @@ pub fn rm(spool: &Spool, config: &Config, args: &RmArgs) -> Result<()> {
     out::print(&format!("removed worker {name}\n"))
 }
 
+/// Ends a worker's quarantine.
+pub fn release(spool: &Spool, args: &WorkerRmArgs) -> Result<()> {
+    let name: WorkerName = args.name.parse()?;
+    owner::become_owner(spool)?;
+    if !spool.release_worker(&name)? {
+        spool.worker(&name)?;
+        return Err(Error::new(Kind::Data, format!("worker {name} is in no quarantine")));
+    }
+    out::print(&format!("worker {name} gets builds again\n"))
+}
+
 /// A worker as it is listed.
 #[derive(Serialize)]
 pub struct Listed {
     name: WorkerName,
     connected: bool,
+    /// Until when it gets no builds, because too many failed at once.
+    quarantined: Option<jiff::Timestamp>,
     #[serde(flatten)]
     worker: Worker,
     #[serde(flatten)]
@@ -75,7 +89,13 @@ pub fn all(spool: &Spool) -> Result<(Vec<Listed>, Vec<String>)> {
     for (name, worker) in spool.workers()? {
         let (Seen { connected: last_connected, system }, connected) = spool.seen(&name).unwrap_or_default();
         match worker {
-            Ok(worker) => listed.push(Listed { name, connected, worker, seen: SeenAs { last_connected, system } }),
+            Ok(worker) => listed.push(Listed {
+                quarantined: spool.quarantined(&name, clock::now()),
+                name,
+                connected,
+                worker,
+                seen: SeenAs { last_connected, system },
+            }),
             Err(e) => broken.push(e.to_string()),
         }
     }
@@ -87,10 +107,11 @@ pub fn table(listed: &[Listed]) -> String {
     let rows: Vec<Vec<String>> = listed
         .iter()
         .map(|one| {
-            let state = match (one.connected, one.seen.last_connected) {
-                (true, _) => "connected".to_owned(),
-                (false, Some(last)) => format!("last connected {}", text::time(last)),
-                (false, None) => "never connected".to_owned(),
+            let state = match (one.quarantined, one.connected, one.seen.last_connected) {
+                (Some(until), ..) => format!("quarantined until {}", text::minute(until)),
+                (None, true, _) => "connected".to_owned(),
+                (None, false, Some(last)) => format!("last connected {}", text::time(last)),
+                (None, false, None) => "never connected".to_owned(),
             };
             let platforms: Vec<&str> = one.worker.platforms.iter().map(|platform| platform.as_str()).collect();
             let system = ["os", "arch"].iter().filter_map(|key| one.seen.system.get(*key).cloned());

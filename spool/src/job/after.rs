@@ -57,7 +57,10 @@ mod tests {
             circle(edges, &name("a")).map(|way| way.iter().map(JobName::to_string).collect::<Vec<_>>().join(" "))
         };
         assert_eq!(shown(&edges(&[("a", &["a"])])).as_deref(), Some("a a"));
-        assert_eq!(shown(&edges(&[("a", &["b", "c"]), ("b", &["d"]), ("c", &["d"]), ("d", &["a"])])).as_deref(), Some("a c d a"));
+        assert_eq!(
+            shown(&edges(&[("a", &["b", "c"]), ("b", &["d"]), ("c", &["d"]), ("d", &["a"])])).as_deref(),
+            Some("a c d a")
+        );
         // A circle of others is not this job's fault, and a diamond is none.
         assert_eq!(shown(&edges(&[("a", &["b", "c"]), ("b", &["d"]), ("c", &["d", "b"]), ("d", &["c"])])), None);
     }

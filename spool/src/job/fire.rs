@@ -82,12 +82,15 @@ impl Spool {
                 Some(job) => self.owed_builds(name, &job, &in_use, &mut queues, now),
                 None => Ok(None),
             });
-            fired.push((name.clone(), owed.map(|owed| {
-                let Some((queued, new, note)) = owed else { return Vec::new() };
-                builds.extend(new);
-                notes.push((self.layout().timer(name), note.to_text().into_bytes()));
-                queued
-            })));
+            fired.push((
+                name.clone(),
+                owed.map(|owed| {
+                    let Some((queued, new, note)) = owed else { return Vec::new() };
+                    builds.extend(new);
+                    notes.push((self.layout().timer(name), note.to_text().into_bytes()));
+                    queued
+                }),
+            ));
         }
         self.enqueue_all(&builds)?;
         tmp::replace_files(self.layout(), &notes)?;

@@ -164,9 +164,10 @@ impl Spool {
     /// A job as the text of its file.
     pub fn job_text(&self, name: &JobName) -> Result<String> {
         let path = self.layout().job(name);
-        let Some(bytes) = disk::read_if_there(&path, LONGEST)? else { return self.job(name).and_then(|job| text(&job)) };
-        String::from_utf8(bytes)
-            .map_err(|_| Error::new(Kind::Data, format!("{} is not UTF-8 text", path.display())))
+        let Some(bytes) = disk::read_if_there(&path, LONGEST)? else {
+            return self.job(name).and_then(|job| text(&job));
+        };
+        String::from_utf8(bytes).map_err(|_| Error::new(Kind::Data, format!("{} is not UTF-8 text", path.display())))
     }
 }
 

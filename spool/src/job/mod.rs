@@ -157,7 +157,41 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
+/// How often a build is tried when nobody says it.
+const ATTEMPTS: u32 = 3;
+
+/// Seconds that a build may run when nobody says it.
+const TIMEOUT: u64 = 3600;
+
 impl Job {
+    /// A job without a script and a schedule, with the usual limits.
+    pub fn new(platforms: Platforms, created: Timestamp) -> Job {
+        Job {
+            created,
+            changed: None,
+            platforms,
+            every: None,
+            cron: None,
+            tz: None,
+            first: None,
+            since: None,
+            jitter_seconds: 0,
+            after: Vec::new(),
+            priority: Priority::NORMAL,
+            timeout_seconds: TIMEOUT,
+            silence_seconds: None,
+            console_bytes: None,
+            attempts: ATTEMPTS,
+            retry_failures: false,
+            concurrency: 1,
+            secrets: Vec::new(),
+            template: None,
+            script: String::new(),
+            values: BTreeMap::new(),
+            variants: Vec::new(),
+        }
+    }
+
     /// When it is due.
     ///
     /// # Errors

@@ -111,9 +111,8 @@ impl Spool {
         Ok(Some(Ended { id: id.clone(), end, dir: build.dir(), request, result, owed }))
     }
 
-    /// Notes that something is not owed any more.
-    pub fn paid(&self, ended: &mut Ended, what: Owed) -> Result<()> {
-        ended.owed.remove(&what);
+    /// Notes what is owed still. Durable on return, unless nothing is: then a crash may bring it back.
+    pub fn save_owed(&self, ended: &Ended) -> Result<()> {
         if ended.owed.is_empty() {
             return self.forget_owed(&ended.id);
         }

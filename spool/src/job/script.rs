@@ -70,9 +70,8 @@ impl Job {
         platform: &Platform,
         once: &BTreeMap<String, String>,
     ) -> Result<(Vec<u8>, BTreeMap<String, String>)> {
-        let (text, values) = self
-            .source(platform)
-            .ok_or_else(|| Error::new(Kind::Data, format!("it has no script for {platform}")))?;
+        let (text, values) =
+            self.source(platform).ok_or_else(|| Error::new(Kind::Data, format!("it has no script for {platform}")))?;
         if self.template.is_none() {
             return Ok((text.as_bytes().to_vec(), values.clone()));
         }

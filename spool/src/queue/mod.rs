@@ -44,6 +44,16 @@ pub enum Claimed<'s> {
     Full,
 }
 
+impl<'s> Claimed<'s> {
+    /// The build, when it is the claimer's.
+    pub fn won(self) -> Option<HeldBuild<'s>> {
+        match self {
+            Claimed::Yes(held) => Some(held),
+            Claimed::Gone | Claimed::Full => None,
+        }
+    }
+}
+
 impl Spool {
     /// Puts builds into their platforms' queues, all of them or, when that fails, perhaps some. On return they
     /// survive a crash and power loss. A build that is there already stays as it is.

@@ -1,0 +1,110 @@
+//! Scripts and templates, as files or by name.
+
+use super::shown;
+use spool::config::Config;
+use spool::disk;
+use spool::error::{At, Error, Kind, Result};
+use spool::job::{self, Job, Platforms, Variant};
+use spool::template::Template;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// The script of a file, or of standard input when it is called `-`.
+pub fn script(path: &Path) -> Result<String> {
+    if path == Path::new("-") {
+        return job::check_script(read(io::stdin().lock(), Path::new("standard input"))?, "standard input");
+    }
+    let file = File::open(path).at("read", path)?;
+    if file.metadata().at("look at", path)?.is_dir() {
+        return Err(Error::new(Kind::NoInput, format!("{} is a directory, not a script", path.display())));
+    }
+    job::check_script(read(file, path)?, &path.display().to_string())
+}
+
+/// A byte more than may be, so that what is too long is seen to be.
+fn read(from: impl Read, path: &Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take(job::LONGEST_SCRIPT as u64 + 1).read_to_end(&mut bytes).at("read", path)?;
+    Ok(bytes)
+}
+
+/// Gives a job the text of a template, or of all templates of this name, and its values.
+///
+/// A template `NAME` is a file of this name, or one for some platforms called `NAME.SOMETHING`.
+pub fn from_template(job: &mut Job, config: &Config, named: &str, given: &BTreeMap<String, String>) -> Result<()> {
+    let paths = template_paths(config, named)?;
+    let mut templates = Vec::new();
+    for path in &paths {
+        let name = path.file_name().map_or(named.to_owned(), |name| name.to_string_lossy().into_owned());
+        let text = script(path)?;
+        templates.push((Template::parse(&name, &text)?, text));
+    }
+    job.template =
+        Some(Path::new(named).file_name().map_or(named.to_owned(), |name| name.to_string_lossy().into_owned()));
+    if let Platforms::Named(platforms) = &job.platforms {
+        for platform in platforms {
+            let checks = templates.iter().map(|(template, _)| template.check_platform(platform.as_str()));
+            let refused: Vec<Error> = checks.filter_map(Result::err).collect();
+            if refused.len() == templates.len() {
+                return Err(refused.into_iter().next().unwrap_or_else(|| Error::new(Kind::Internal, "no template")));
+            }
+        }
+        let wanted = |template: &Template| platforms.iter().any(|platform| template.is_for(platform.as_str()));
+        templates.retain(|(template, _)| wanted(template));
+    }
+    if let [(template, text)] = templates.as_slice()
+        && (template.platforms().is_empty() || job.platforms != Platforms::All)
+    {
+        job.values = template.values(given)?;
+        job.script = text.clone();
+        return Ok(());
+    }
+    job.variants = variants(&templates, given)?;
+    Ok(())
+}
+
+/// The templates for different platforms. A value that only some of them have is theirs alone.
+fn variants(templates: &[(Template, String)], given: &BTreeMap<String, String>) -> Result<Vec<Variant>> {
+    for (name, value) in given {
+        let one = BTreeMap::from([(name.clone(), value.clone())]);
+        let checks = templates.iter().map(|(template, _)| template.check(&one));
+        let refused: Vec<Error> = checks.filter_map(Result::err).collect();
+        if refused.len() == templates.len()
+            && let Some(first) = refused.into_iter().next()
+        {
+            return Err(first);
+        }
+    }
+    let variant = |(template, text): &(Template, String)| {
+        let known = |name: &str, value: &str| template.check(&BTreeMap::from([(name.to_owned(), value.to_owned())]));
+        let given = given.iter().filter(|(name, value)| known(name, value).is_ok());
+        let values = template.values(&given.map(|(name, value)| (name.clone(), value.clone())).collect())?;
+        let platforms = match template.platforms() {
+            [] => vec!["*".to_owned()],
+            some => some.to_vec(),
+        };
+        Ok(Variant { platforms, script: text.clone(), values })
+    };
+    templates.iter().map(variant).collect()
+}
+
+/// A word without a slash that is no file here is the name of an installed template, or of some.
+fn template_paths(config: &Config, named: &str) -> Result<Vec<PathBuf>> {
+    if named.contains('/') || Path::new(named).is_file() {
+        return Ok(vec![named.into()]);
+    }
+    if let Some(installed) = config.template(named) {
+        return Ok(vec![installed]);
+    }
+    let start = format!("{named}.");
+    let mut names = disk::names(&config.templates)?;
+    names.retain(|name| !named.is_empty() && name.starts_with(&start));
+    names.sort();
+    if names.is_empty() {
+        return Err(Error::new(Kind::NoInput, format!("there is no template `{}`", shown(named)))
+            .hint(format!("name a file, or one of those in {}", config.templates.display())));
+    }
+    Ok(names.iter().map(|name| config.templates.join(name)).collect())
+}

@@ -1,0 +1,78 @@
+//! Eyes on the jobs' files: inotify(7), so that a hand's edit is seen at once and 100,000 jobs cost nothing while
+//! nobody touches them.
+//!
+//! Nothing depends on them: what they miss is found by looking through all files now and then.
+
+use spool::name::JobName;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+/// What happened since the last look.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// These files changed, perhaps none.
+    Jobs(Vec<JobName>),
+    /// More than can be told.
+    Much,
+}
+
+/// A watch on a directory; none where the system has no inotify, or no more of it.
+pub struct Eyes {
+    #[cfg(target_os = "linux")]
+    inotify: Option<std::os::fd::OwnedFd>,
+}
+
+#[cfg(target_os = "linux")]
+impl Eyes {
+    /// Watches a directory.
+    pub fn open(directory: &Path) -> Eyes {
+        use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
+        let flags = WatchFlags::CLOSE_WRITE | WatchFlags::MOVE | WatchFlags::DELETE;
+        let opened = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)
+            .and_then(|inotify| add_watch(&inotify, directory, flags).map(|_| inotify));
+        if let Err(e) = &opened {
+            tracing::warn!("can't watch {}: {e}; changes by hand are seen within half a minute", directory.display());
+        }
+        Eyes { inotify: opened.ok() }
+    }
+
+    /// What to wait on.
+    pub fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.inotify.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Which jobs' files have changed.
+    pub fn look(&self) -> Seen {
+        use rustix::fs::inotify::{ReadFlags, Reader};
+        let Some(inotify) = &self.inotify else { return Seen::Jobs(Vec::new()) };
+        let mut buffer = [std::mem::MaybeUninit::uninit(); 16384];
+        let mut reader = Reader::new(inotify, &mut buffer);
+        let mut jobs = Vec::new();
+        while let Ok(event) = reader.next() {
+            if event.events().contains(ReadFlags::QUEUE_OVERFLOW) {
+                return Seen::Much;
+            }
+            let name = event.file_name().and_then(|name| name.to_str().ok());
+            jobs.extend(name.and_then(|name| name.strip_suffix(".toml")?.parse::<JobName>().ok()));
+        }
+        Seen::Jobs(jobs)
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+impl Eyes {
+    /// Watches nothing: here the files are looked through more often instead.
+    pub fn open(_: &Path) -> Eyes {
+        Eyes {}
+    }
+
+    /// Nothing to wait on.
+    pub fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// Nothing was seen.
+    pub fn look(&self) -> Seen {
+        Seen::Jobs(Vec::new())
+    }
+}
