@@ -6,6 +6,7 @@ pub mod get;
 pub mod init;
 pub mod log;
 pub mod ls;
+pub mod next;
 pub mod rm;
 pub mod run;
 pub mod show;
