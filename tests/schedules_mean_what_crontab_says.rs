@@ -4,7 +4,7 @@
 use harness::expressions::Random;
 use harness::oracle::{Question, answers};
 use harness::{Finished, Lab, PLATFORM};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use spool::schedule::Cron;
 use spool::schedule::moment::zone;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +12,8 @@ use std::process::Command;
 
 /// How many moments of each expression are compared.
 const COUNT: usize = 20;
+
+const NANO: SignedDuration = SignedDuration::from_nanos(1);
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).expect("a moment")
@@ -109,11 +111,25 @@ fn apart(ours: &[i64], theirs: &[i64]) -> BTreeSet<i64> {
 fn after_an_odd_change(name: &str, second: i64) -> bool {
     let zone = zone(Some(name)).expect("a zone");
     let Some(change) = zone.preceding(at(second + 1)).next() else { return false };
-    let before = zone.to_offset(change.timestamp() - std::time::Duration::from_secs(1));
+    let before = zone.to_offset(change.timestamp() - NANO);
     let (from, to) = (before.to_datetime(change.timestamp()), change.offset().to_datetime(change.timestamp()));
     let full_hours = from.minute() == 0 && to.minute() == 0;
     let skips_midnight = from < to && from.date().to_datetime(jiff::civil::Time::midnight()) == from;
     second - change.timestamp().as_second() < 26 * 3600 && (!full_hours || skips_midnight)
+}
+
+#[test]
+fn the_search_ends_where_the_years_do() {
+    for expression in ["0 0 29 2 *", "*/5 * 29 2 0", "* * * * *", "0 0 31 12 */7"] {
+        for name in ["UTC", "Europe/Berlin", "Africa/Casablanca", "Pacific/Kiritimati"] {
+            let cron = Cron::parse(expression, Some(name)).expect("an expression");
+            let (first, last) = (cron.next(Timestamp::MIN), cron.latest(Timestamp::MAX));
+            assert_eq!((cron.latest(Timestamp::MIN), cron.next(Timestamp::MAX)), (None, None), "{expression} {name}");
+            assert!(first.is_some() && cron.latest(first.expect("one") - NANO).is_none(), "{expression} {name}");
+            assert!(last.is_some() && cron.next(last.expect("one")).is_none(), "{expression} {name}");
+            assert_eq!(cron.next(last.expect("one") - NANO), last, "{expression} {name}");
+        }
+    }
 }
 
 /// Zone, expression, after when, and the moments that follow.
@@ -243,7 +259,7 @@ fn clocks_that_are_set_change_jobs_as_cron_says() {
         let moments: Vec<Timestamp> = coming(&cron, after.parse().expect("a moment")).take(expected.len()).collect();
         assert_eq!(moments.iter().copied().map(shown).collect::<Vec<_>>(), expected, "{expression} {name} {after}");
         for pair in moments.windows(2) {
-            let just_before = pair[1] - std::time::Duration::from_millis(1);
+            let just_before = pair[1] - NANO;
             assert_eq!(
                 (cron.latest(just_before), cron.latest(pair[1])),
                 (Some(pair[0]), Some(pair[1])),
