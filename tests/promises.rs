@@ -11,6 +11,8 @@
 //! 6. What is in the store is what its name says, and stored once: `what_is_stored_is_stored_once.rs`
 //! 7. Nothing of a script outlives its deadline: `nothing_of_a_script_outlives_its_deadline.rs`
 //! 8. `spool-layout.md` is true: `the_layout_document_is_true.rs`
+//! 9. A schedule means what crontab(5) and cron(8) say, whatever clocks do: `schedules_mean_what_crontab_says.rs`,
+//!    `a_jumping_clock_fires_nothing_twice.rs`
 //!
 //! And at the door: `bad_input_is_refused_in_one_line.rs`, `the_client_finds_what_is_meant.rs`, `templates_build_what_they_say.rs`,
 //! `the_readme_is_true.rs`

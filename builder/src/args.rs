@@ -34,6 +34,8 @@ pub enum Verb {
     Run(RunArgs),
     /// Show the schedule, the queues, what runs, and the workers
     Ls(LsArgs),
+    /// Print the moments at which jobs, or an expression of crontab(5), are due
+    Next(NextArgs),
     /// Follow a build from its first line, and exit as it does
     Watch(WatchArgs),
     /// Print what a build has printed
@@ -253,6 +255,25 @@ pub struct LsArgs {
     /// As JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Whose moments, how many, and from when.
+#[derive(Debug, Args)]
+pub struct NextArgs {
+    /// A job [default: all jobs, in UTC]
+    pub name: Option<String>,
+    /// Five fields of crontab(5), or a word such as @daily; no spool is needed
+    #[arg(long, value_name = "EXPR", conflicts_with = "name", allow_hyphen_values = true)]
+    pub cron: Option<String>,
+    /// The time zone of the expression, such as Europe/Berlin [default: UTC]
+    #[arg(long, value_name = "ZONE", requires = "cron")]
+    pub tz: Option<String>,
+    /// How many, 10000 at most
+    #[arg(short = 'n', default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=10_000), value_name = "N")]
+    pub count: u16,
+    /// Only moments after this one, such as 2026-11-25, "mon 03:00" or +2h [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<String>,
 }
 
 /// What to follow.

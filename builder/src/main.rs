@@ -41,6 +41,11 @@ fn fail(error: &Error) -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<ExitCode> {
+    if let Verb::Next(args) = &cli.verb
+        && let Some(expression) = &args.cron
+    {
+        return verbs::next::of_expression(args, expression).map(|()| ExitCode::SUCCESS);
+    }
     let config = Config::read(cli.config.as_deref())?;
     let root = cli.spool.as_ref().unwrap_or(&config.spool);
     if let Verb::Init = cli.verb {
@@ -59,6 +64,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Verb::Platform(verb) => verbs::platform::run(&spool, verb)?,
         Verb::Drain(args) => verbs::drain::run(&spool, args)?,
         Verb::Ls(args) => verbs::ls::run(&spool, args)?,
+        Verb::Next(args) => verbs::next::run(&spool, args)?,
         Verb::Log(args) => verbs::log::run(&spool, args)?,
         Verb::Show(args) => verbs::show::run(&spool, args)?,
         Verb::Get(args) => verbs::get::run(&spool, args)?,

@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use spool::error::Result;
 use spool::job::{self, Job, Platforms};
 use spool::name::{JobName, Platform};
+use spool::platform::State;
 use spool::schedule::Schedule;
 use spool::{Spool, clock};
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,7 +28,7 @@ struct Known {
 pub struct Timers {
     known: BTreeMap<JobName, Known>,
     agenda: BTreeSet<(Timestamp, JobName)>,
-    platforms: Vec<Platform>,
+    platforms: BTreeMap<Platform, State>,
     clock: (Timestamp, Instant),
 }
 
@@ -37,7 +38,7 @@ impl Timers {
         Timers {
             known: BTreeMap::new(),
             agenda: BTreeSet::new(),
-            platforms: Vec::new(),
+            platforms: BTreeMap::new(),
             clock: (clock::now(), Instant::now()),
         }
     }
@@ -123,7 +124,7 @@ impl Timers {
 
     /// The jobs for all platforms, when there are other platforms than before.
     fn newly_everywhere(&mut self, spool: &Spool) -> Vec<JobName> {
-        let Ok(platforms) = spool.platforms_in_use() else { return Vec::new() };
+        let Ok(platforms) = spool.platform_states() else { return Vec::new() };
         if platforms == self.platforms {
             return Vec::new();
         }

@@ -73,12 +73,6 @@ impl Spool {
         Ok(known.into_iter().map(|platform| (platform.clone(), self.platform_state(&platform))).collect())
     }
 
-    /// The platforms that take builds.
-    pub fn platforms_in_use(&self) -> Result<Vec<Platform>> {
-        let all = self.platform_states()?.into_iter();
-        Ok(all.filter(|(_, state)| *state != State::Dropped).map(|(platform, _)| platform).collect())
-    }
-
     /// Makes a platform known, so that jobs for all platforms are built there, too. Durable on return.
     pub fn know_platform(&self, platform: &Platform) -> Result<()> {
         let queue = self.layout().queue(platform);

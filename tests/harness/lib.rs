@@ -1,5 +1,7 @@
 //! The lab: a spool, an sshd of its own on loopback, the programs, and waiting that has a deadline.
 
+pub mod expressions;
+pub mod oracle;
 mod process;
 mod sshd;
 

@@ -9,6 +9,7 @@ pub mod history;
 pub mod init;
 pub mod log;
 pub mod ls;
+pub mod next;
 pub mod platform;
 pub mod rm;
 pub mod run;

@@ -35,7 +35,7 @@ pub fn run(spool: &Spool, args: &RunArgs) -> Result<ExitCode> {
 
 fn platforms(spool: &Spool, name: &JobName, job: &Job, wanted: &[String]) -> Result<Vec<Platform>> {
     let wanted = words::platforms(wanted)?;
-    let targets = job.targets(&spool.platforms_in_use()?);
+    let targets = job.targets(&spool.platform_states()?);
     if let Some(other) = wanted.iter().find(|platform| !job.is_built_on(platform)) {
         let known: Vec<&str> = targets.iter().map(Platform::as_str).collect();
         return Err(Error::new(Kind::Data, format!("job {name} is not built on {other}"))

@@ -7,6 +7,7 @@ use crate::disk;
 use crate::error::{Error, Kind, Result};
 use crate::name::{JobName, Platform};
 use crate::place::{Priority, Ticket};
+use crate::platform::State;
 use crate::queue::{NewBuild, Queues};
 use crate::record::Origin;
 use crate::spool::Spool;
@@ -74,12 +75,12 @@ impl Spool {
     }
 
     pub(super) fn fire_locked(&self, names: &[JobName], now: Timestamp) -> Result<Fired> {
-        let in_use = self.platforms_in_use()?;
+        let known = self.platform_states()?;
         let mut queues = Queues::new(self);
         let (mut fired, mut builds, mut notes): (Fired, _, _) = (Vec::new(), Vec::new(), Vec::new());
         for name in names {
             let owed = self.read_job(name).and_then(|job| match job {
-                Some(job) => self.owed_builds(name, &job, &in_use, &mut queues, now),
+                Some(job) => self.owed_builds(name, &job, &known, &mut queues, now),
                 None => Ok(None),
             });
             fired.push((
@@ -102,11 +103,11 @@ impl Spool {
         &self,
         name: &JobName,
         job: &Job,
-        in_use: &[Platform],
+        known: &BTreeMap<Platform, State>,
         queues: &mut Queues<'_>,
         now: Timestamp,
     ) -> Result<Option<(Vec<Queued>, Vec<NewBuild>, Note)>> {
-        let Some(due) = self.due(name, job, in_use, now)? else { return Ok(None) };
+        let Some(due) = self.due(name, job, known, now)? else { return Ok(None) };
         let (mut queued, mut builds) = (Vec::new(), Vec::new());
         for platform in &due.platforms {
             let id = BuildId::of_timer(due.moment, name, platform);
@@ -129,9 +130,9 @@ impl Spool {
     }
 
     /// What a job owes now: its latest moment, or its last one on platforms that have appeared since.
-    fn due(&self, name: &JobName, job: &Job, in_use: &[Platform], now: Timestamp) -> Result<Option<Due>> {
+    fn due(&self, name: &JobName, job: &Job, known: &BTreeMap<Platform, State>, now: Timestamp) -> Result<Option<Due>> {
         let before = self.note(name)?;
-        let targets = job.targets(in_use);
+        let targets = job.targets(known);
         let all = job.platforms == Platforms::All;
         if let Some(moment) = job.schedule(name)?.due(before.moment, now) {
             let platforms = if all { targets.iter().cloned().collect() } else { BTreeSet::new() };

@@ -3,6 +3,7 @@
 use super::{Job, Platforms};
 use crate::error::{Error, Kind, Result};
 use crate::name::Platform;
+use crate::platform::State;
 use crate::template::{self, Template};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -39,12 +40,13 @@ pub fn check_script(bytes: Vec<u8>, shown: &str) -> Result<String> {
 }
 
 impl Job {
-    /// The platforms among these on which it is to be built, with its script there.
-    pub fn targets(&self, in_use: &[Platform]) -> Vec<Platform> {
-        match &self.platforms {
-            Platforms::Named(named) => named.iter().filter(|one| in_use.contains(one)).cloned().collect(),
-            Platforms::All => in_use.iter().filter(|one| self.source(one).is_some()).cloned().collect(),
-        }
+    /// The platforms on which it is to be built, given what is known of platforms.
+    pub fn targets(&self, known: &BTreeMap<Platform, State>) -> Vec<Platform> {
+        let all: Vec<&Platform> = match &self.platforms {
+            Platforms::Named(named) => named.iter().collect(),
+            Platforms::All => known.keys().filter(|one| self.source(one).is_some()).collect(),
+        };
+        all.into_iter().filter(|one| known.get(*one) != Some(&State::Dropped)).cloned().collect()
     }
 
     /// Whether it is built on this platform, which must not be dropped.

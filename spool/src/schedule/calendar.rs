@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 
 /// One second before 1970, and the first second of 2101: the `cron` crate has nothing beyond.
 const BEFORE: i64 = -1;
-const END: i64 = 4_133_980_800;
+pub(super) const END: i64 = 4_133_980_800;
 
 /// Fields that can be searched: one schedule, or the union of two where a day of either kind is one.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,8 +37,8 @@ impl Calendar {
 
     /// The last reading that is not after this one.
     pub(super) fn latest(&self, now: i64) -> Option<i64> {
-        // The crate looks for what is strictly earlier.
-        let before = moment(now.saturating_add(1).min(END))?;
+        // The crate looks for what is strictly earlier, and takes a year before Christ for a late one.
+        let before = moment(now.saturating_add(1).clamp(0, END))?;
         let last = |schedule: &cron::Schedule| schedule.after(&before).next_back();
         self.schedules.iter().filter_map(last).max().map(|latest| latest.timestamp())
     }
@@ -100,7 +100,7 @@ mod tests {
     fn the_years_of_the_crate_end_each_search() {
         let yearly = calendar("0 0 1 1 *");
         assert_eq!((yearly.next(i64::MIN), yearly.next(-1), yearly.next(0)), (Some(0), Some(0), Some(31_536_000)));
-        assert_eq!((yearly.latest(-1), yearly.latest(i64::MIN)), (None, None));
+        assert_eq!((yearly.latest(-1), yearly.latest(-300_000_000_000)), (None, None));
         let last = 4_102_444_800; // 2100-01-01
         assert_eq!((yearly.next(last), yearly.latest(i64::MAX)), (None, Some(last)));
         assert_eq!(yearly.next(i64::MAX), None);

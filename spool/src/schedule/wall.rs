@@ -4,7 +4,7 @@
 //! is repeated it runs once, the first time. A job whose minute or hour starts with `*` runs whenever the clock
 //! shows one of its times: never in a gap, and twice where an hour is repeated.
 
-use super::calendar::Calendar;
+use super::calendar::{self, Calendar};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
@@ -36,7 +36,8 @@ pub(super) fn next_wild(calendar: &Calendar, zone: &TimeZone, after: Timestamp) 
 
 /// The last moment at or before `now` at which the clock showed one of these times.
 pub(super) fn latest_wild(calendar: &Calendar, zone: &TimeZone, now: Timestamp) -> Option<Timestamp> {
-    let mut from = whole_second(now);
+    // Two days are more than any offset; from the year 9999 it would be a long way back.
+    let mut from = whole_second(now).min(calendar::END + 2 * 86_400);
     loop {
         let start = Timestamp::from_second(from).ok()?;
         let offset = i64::from(zone.to_offset(start).seconds());
