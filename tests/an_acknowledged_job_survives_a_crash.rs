@@ -66,7 +66,7 @@ fn two_hundred_builds_survive_kills_of_every_program() {
 /// Adds a job that queues a build; one time in six the client is killed meanwhile. Returns what it acknowledged.
 fn add(lab: &Lab, dice: &mut Dice, n: usize, script: &str) -> Option<String> {
     let mut command = lab.program("builder");
-    command.args(["add", &format!("job{n}"), script, "--platform", PLATFORM, "--every", "weekly", "--attempts", "100"]);
+    command.args(["add", &format!("job{n}"), script, "--platform", PLATFORM, "--every", "weekly", "--retries", "99"]);
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("builder");
     if dice.below(6) == 0 {
         std::thread::park_timeout(Duration::from_micros(dice.below(8000)));

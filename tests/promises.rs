@@ -13,6 +13,10 @@
 //! 8. `spool-layout.md` is true: `the_layout_document_is_true.rs`
 //! 9. A schedule means what crontab(5) and cron(8) say, whatever clocks do: `schedules_mean_what_crontab_says.rs`,
 //!    `a_jumping_clock_fires_nothing_twice.rs`
+//! 10. The queue does what its operator says: `an_operator_has_the_queue_in_hand.rs`,
+//!     `a_job_changes_under_an_operators_hand.rs`
+//! 11. What the end of a build owes happens, also after a crash: `what_an_end_owes.rs`
+//! 12. A secret reaches its script and nothing else: `secrets_stay_secret.rs`
 //!
 //! And at the door: `bad_input_is_refused_in_one_line.rs`, `the_client_finds_what_is_meant.rs`, `templates_build_what_they_say.rs`,
 //! `the_readme_is_true.rs`

@@ -43,6 +43,8 @@ fn pattern(path: &str) -> String {
             ("timers", 1) => "JOB".to_owned(),
             ("workers", 1) if part.ends_with(".toml") => "WORKER.toml".to_owned(),
             ("workers", 1) if part.ends_with(".seen") => "WORKER.seen".to_owned(),
+            ("workers", 1) if part.ends_with(".health") => "WORKER.health".to_owned(),
+            ("platforms", 1) => "PLATFORM.toml".to_owned(),
             ("store", 2) if digits(part, 2) => "SHARD".to_owned(),
             ("store", 3) if digits(part, 62) => "REST".to_owned(),
             ("wake", 2) if parts[1] == "daemon" => "SOCKET".to_owned(),
@@ -83,13 +85,16 @@ fn look(lab: &Lab, seen: &mut BTreeSet<String>) {
 #[test]
 fn what_every_kind_of_build_leaves_is_what_the_document_lists() {
     let lab = Lab::new();
+    // Retries are owed for as long as this looks.
+    std::fs::write(lab.config(), "grace_seconds = 2\nretry_seconds = 3000\n").expect("a configuration");
     let mut seen = BTreeSet::new();
     let sshd = lab.sshd();
     let key = lab.add_worker("w0");
     let _daemon = lab.daemon();
     let script = lab.script("timed.sh", "echo timed; mkdir d; echo x > d/artifact");
     lab.ok(&["add", "timed", script.to_str().expect("UTF-8"), "--platform", PLATFORM, "--every", "weekly"]);
-    lab.job("fails", "echo fails; echo x > artifact; exit 1");
+    lab.job_with("fails", "echo fails; echo x > artifact; exit 1", &["--every", "never", "--retry-failures"]);
+    under_an_operators_hand(&lab, &mut seen);
     lab.run("fails");
     look(&lab, &mut seen);
     lost_attempts(&lab, &sshd, &key, &mut seen);
@@ -99,6 +104,11 @@ fn what_every_kind_of_build_leaves_is_what_the_document_lists() {
         lab.spool.open_builds().expect("builds").is_empty()
     });
     held_open(&lab, &sshd, &key, &mut seen);
+    lab.finished(&lab.run("fails"));
+    wait_for("its failure is noted", || {
+        look(&lab, &mut seen);
+        seen.contains("workers/WORKER.health")
+    });
     worker.take();
     look(&lab, &mut seen);
     seen.insert("tmp/DRAFT".to_owned());
@@ -107,6 +117,15 @@ fn what_every_kind_of_build_leaves_is_what_the_document_lists() {
     assert!(unlisted.is_empty(), "not in spool-layout.md: {unlisted:#?}");
     let missing: Vec<_> = documented.difference(&seen).filter(|path| !impossible(path)).collect();
     assert!(missing.is_empty(), "in spool-layout.md and never seen: {missing:#?}");
+}
+
+/// A drain, and a platform that is paused.
+fn under_an_operators_hand(lab: &Lab, seen: &mut BTreeSet<String>) {
+    lab.ok(&["drain"]);
+    lab.ok(&["platform", "pause", PLATFORM]);
+    look(lab, seen);
+    lab.ok(&["platform", "resume", PLATFORM]);
+    lab.ok(&["drain", "--off"]);
 }
 
 /// Files of a build that this state can't have.

@@ -83,6 +83,38 @@ fn add_and_run_answer_after_their_syncs() {
 }
 
 #[test]
+fn many_jobs_that_are_due_at_once_are_synced_together_and_before_they_count_as_fired() {
+    let lab = Lab::new();
+    for n in 0..20 {
+        let script = lab.script("s", &format!("echo {n}"));
+        let words = ["--platform", PLATFORM, "--at", "2020-01-01T00:00:00Z"];
+        lab.ok(&[&["add", &format!("job{n}"), script.to_str().expect("UTF-8")][..], &words].concat());
+    }
+    for build in lab.spool.open_builds().expect("builds") {
+        lab.ok(&["cancel", build.id.as_str()]);
+    }
+    for n in 0..20 {
+        // Another script for each, which the store has not got, and a moment that has passed meanwhile.
+        let script = lab.script("s", &format!("echo new {n}"));
+        lab.ok(&["set", &format!("job{n}"), "--script", script.to_str().expect("UTF-8")]);
+        let file = lab.root().join(format!("jobs/job{n}.toml"));
+        let text = std::fs::read_to_string(&file).expect("the job");
+        std::fs::write(&file, text.replace("2020-01-01", "2020-01-02")).expect("the job");
+    }
+    let fired: &[&[&str]] = &[
+        &["syncfs(", "SPOOL>"],
+        &["rename", "SPOOL/tmp/", "SPOOL/store/sha256/"],
+        &["link", "SPOOL/store/sha256/", "/script\""],
+        &["syncfs(", "SPOOL>"],
+        &["rename", "SPOOL/tmp/", "SPOOL/new/debian-12/50-", "NOREPLACE"],
+        &["fsync(", "SPOOL/new/debian-12>"],
+        &["rename", "SPOOL/tmp/", "SPOOL/timers/job"],
+    ];
+    in_order(&lab, &traced(&lab, "builderd", &["--once"]), fired);
+    assert_eq!(lab.spool.open_builds().expect("builds").len(), 20);
+}
+
+#[test]
 fn a_finish_is_answered_after_its_syncs() {
     let lab = Lab::new();
     lab.job("few", "echo printed; mkdir d; echo artifact > d/a");
@@ -94,6 +126,7 @@ fn a_finish_is_answered_after_its_syncs() {
         &["fdatasync(", "/result.toml>"],
         &["unlink", "/lease.toml"],
         &["fsync(", "SPOOL/active/", &id],
+        &["fsync(", "SPOOL/owed>"],
         &["rename", "SPOOL/active/", "SPOOL/done/", "NOREPLACE"],
         &["fsync(", "SPOOL/done/20"],
         &["write(", "finished"],

@@ -17,13 +17,13 @@ pub fn run(args: &AuthorizedKeysArgs, config: &Config) -> Result<()> {
         }
     };
     let spool = Spool::open(&args.spool.spool(config)?)?;
-    let program = config.builder_run_program().display().to_string();
+    let run = config.forced_command();
     let root = spool.layout().root().display().to_string();
     for (name, worker) in spool.workers()? {
         if let Ok(Worker { key: Some(key), .. }) = worker
             && wanted.as_ref().is_none_or(|wanted| *wanted == key)
         {
-            println!("{}", authorized_key(&name, &key, &program, &root)?);
+            println!("{}", authorized_key(&name, &key, &run, &root)?);
         }
     }
     Ok(())

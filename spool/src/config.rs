@@ -1,7 +1,8 @@
 //! `builder.toml`, and which spool is meant.
 
 use crate::disk;
-use crate::error::{Error, Kind, Result};
+use crate::error::{At, Error, Kind, Result};
+use crate::worker::ForcedCommand;
 use crate::{Spool, spool};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,9 @@ mod place {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
+    /// The file that was named and read; none when it is the system's.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
     /// The spool's directory.
     pub spool: PathBuf,
     /// Seconds that a worker may stay away before its build is given to another one.
@@ -68,6 +72,7 @@ pub struct Limits {
 impl Default for Config {
     fn default() -> Config {
         Config {
+            file: None,
             spool: place::SPOOL.into(),
             grace_seconds: 60,
             retry_seconds: 60,
@@ -102,10 +107,12 @@ impl Config {
         };
         let wrong = |why: String| Error::new(Kind::Config, format!("{}: {}", path.display(), why.replace('\n', " ")));
         let text = String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8".into()))?;
-        toml::from_str(&text).map_err(|e| {
+        let mut config: Config = toml::from_str(&text).map_err(|e| {
             let line = e.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
             wrong(format!("line {line}: {}", e.message()))
-        })
+        })?;
+        config.file = named.map(|named| std::path::absolute(named).at("find", named)).transpose()?;
+        Ok(config)
     }
 
     /// Opens a spool with the limits that are set here.
@@ -116,6 +123,12 @@ impl Config {
     /// An installed template's file, when there is one of this name.
     pub fn template(&self, name: &str) -> Option<PathBuf> {
         Some(self.templates.join(name)).filter(|path| path.is_file())
+    }
+
+    /// What sshd is to run for workers.
+    pub fn forced_command(&self) -> ForcedCommand {
+        let config = self.file.as_ref().map(|file| file.display().to_string());
+        ForcedCommand { program: self.builder_run_program().display().to_string(), config }
     }
 
     /// The program that sits beside this one, else the installed one: what sshd is to run for workers.

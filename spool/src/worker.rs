@@ -177,9 +177,21 @@ impl Spool {
 const BEGIN: &str = "# BEGIN builder workers: generated, changes between here and END are lost";
 const END: &str = "# END builder workers";
 
+/// What sshd is to run for workers.
+#[derive(Clone, Debug)]
+pub struct ForcedCommand {
+    /// The program builder-run.
+    pub program: String,
+    /// The configuration file, when it is not the system's: sshd passes on no environment.
+    pub config: Option<String>,
+}
+
 /// A line of authorized_keys(5) that lets a worker's key do one thing: run `builder-run serve` for it.
-pub fn authorized_key(name: &WorkerName, key: &PublicKey, builder_run: &str, root: &str) -> Result<String> {
-    let command = format!("exec {} serve --spool {} --worker {name}", quoted(builder_run)?, quoted(root)?);
+pub fn authorized_key(name: &WorkerName, key: &PublicKey, run: &ForcedCommand, root: &str) -> Result<String> {
+    let config = run.config.as_deref().map(|file| quoted(file).map(|file| format!(" --config {file}")));
+    let config = config.transpose()?.unwrap_or_default();
+    let program = quoted(&run.program)?;
+    let command = format!("exec {program} serve --spool {} --worker {name}{config}", quoted(root)?);
     Ok(format!("restrict,command=\"{}\" {key} {name}", command.replace('"', "\\\"")))
 }
 
@@ -200,7 +212,7 @@ fn quoted(word: &str) -> Result<String> {
 
 impl Spool {
     /// Writes the workers' lines into `.ssh/authorized_keys`; all other lines of the file stay. Durable on return.
-    pub fn write_authorized_keys(&self, builder_run: &str) -> Result<()> {
+    pub fn write_authorized_keys(&self, run: &ForcedCommand) -> Result<()> {
         let _lock = self.lock_workers()?;
         let path = self.layout().authorized_keys();
         let old = disk::read_if_there(&path, 64 << 20)?.unwrap_or_default();
@@ -219,7 +231,7 @@ impl Spool {
         let root = self.layout().root().display().to_string();
         for (name, worker) in self.workers()? {
             if let Ok(Worker { key: Some(key), .. }) = worker {
-                text += &format!("{}\n", authorized_key(&name, &key, builder_run, &root)?);
+                text += &format!("{}\n", authorized_key(&name, &key, run, &root)?);
             }
         }
         text += &format!("{END}\n");
@@ -240,10 +252,12 @@ mod tests {
     fn a_key_gives_exactly_one_line() {
         let key: PublicKey = KEY.parse().unwrap();
         assert!(!key.to_string().contains("someone"));
-        let line =
-            authorized_key(&"jail1".parse().unwrap(), &key, "/usr/libexec/builder/builder-run", "/var/lib/my spool")
-                .unwrap();
-        assert!(!line.contains('\n') && line.starts_with("restrict,command=\"exec /usr/libexec/builder/builder-run serve --spool '/var/lib/my spool' --worker jail1\" ssh-ed25519 "), "{line}");
+        let run = ForcedCommand {
+            program: "/usr/libexec/builder/builder-run".into(),
+            config: Some("/etc/my builder.toml".into()),
+        };
+        let line = authorized_key(&"jail1".parse().unwrap(), &key, &run, "/var/lib/my spool").unwrap();
+        assert!(!line.contains('\n') && line.starts_with("restrict,command=\"exec /usr/libexec/builder/builder-run serve --spool '/var/lib/my spool' --worker jail1 --config '/etc/my builder.toml'\" ssh-ed25519 "), "{line}");
     }
 
     #[test]

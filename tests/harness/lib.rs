@@ -37,8 +37,7 @@ impl Lab {
         let dir = tempfile::Builder::new().prefix("lab").tempdir_in(base).expect("a temporary directory");
         let (spool, _) = Spool::init(&dir.path().join("spool")).expect("a spool");
         let lab = Lab { dir, spool };
-        std::fs::write(lab.config(), "grace_seconds = 2\nretry_seconds = 0\nquarantine_seconds = 1\n")
-            .expect("a configuration");
+        lab.configure("");
         lab
     }
 
@@ -55,6 +54,27 @@ impl Lab {
     /// The configuration file that the lab's programs use; it has a grace time of two seconds.
     pub fn config(&self) -> PathBuf {
         self.path("builder.toml")
+    }
+
+    /// Writes the configuration, with some more lines: impatient, and with nothing of this system.
+    pub fn configure(&self, more: &str) {
+        let (hooks, secrets) = (self.path("hooks.d"), self.path("secrets"));
+        let text = format!(
+            "grace_seconds = 2\nretry_seconds = 0\nquarantine_seconds = 1\nhooks = {hooks:?}\nsecrets = {secrets:?}\n{more}"
+        );
+        std::fs::write(self.config(), text).expect("a configuration");
+    }
+
+    /// Adds a manual job with more options.
+    pub fn job_with(&self, name: &str, script: &str, words: &[&str]) {
+        let path = self.script(&format!("{name}.sh"), script);
+        let add = ["add", name, path.to_str().expect("UTF-8"), "--platform", PLATFORM];
+        self.ok(&[&add[..], words].concat());
+    }
+
+    /// How a finished build ended.
+    pub fn outcome(&self, id: &str) -> spool::record::Outcome {
+        self.finished(id).result().expect("a readable result").expect("a result").outcome
     }
 
     /// A program of ours with this spool and configuration.

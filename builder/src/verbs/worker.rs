@@ -28,7 +28,7 @@ pub fn add(spool: &Spool, config: &Config, args: &WorkerAddArgs) -> Result<()> {
     owner::become_owner(spool)?;
     spool.add_worker(&name, &worker)?;
     worker.platforms.iter().try_for_each(|platform| spool.know_platform(platform))?;
-    spool.write_authorized_keys(&config.builder_run_program().display().to_string())?;
+    spool.write_authorized_keys(&config.forced_command())?;
     out::print(&format!("added worker {name}\n"))
 }
 
@@ -37,7 +37,7 @@ pub fn rm(spool: &Spool, config: &Config, args: &WorkerRmArgs) -> Result<()> {
     let name: WorkerName = args.name.parse()?;
     owner::become_owner(spool)?;
     spool.remove_worker(&name)?;
-    spool.write_authorized_keys(&config.builder_run_program().display().to_string())?;
+    spool.write_authorized_keys(&config.forced_command())?;
     out::print(&format!("removed worker {name}\n"))
 }
 
