@@ -87,11 +87,16 @@ fn script(path: &Path) -> Result<String> {
     if path == Path::new("-") {
         return job::check_script(read(io::stdin().lock(), Path::new("standard input"))?, "standard input");
     }
+    job::check_script(read(open(path)?, path)?, &path.display().to_string())
+}
+
+/// Opens a script's file.
+pub fn open(path: &Path) -> Result<File> {
     let file = File::open(path).at("read", path)?;
-    if file.metadata().at("look at", path)?.is_dir() {
-        return Err(Error::new(Kind::NoInput, format!("{} is a directory, not a script", path.display())));
+    match file.metadata().at("look at", path)?.is_dir() {
+        true => Err(Error::new(Kind::NoInput, format!("{} is a directory, not a script", path.display()))),
+        false => Ok(file),
     }
-    job::check_script(read(file, path)?, &path.display().to_string())
 }
 
 /// A byte more than may be, so that what is too long is seen to be.
@@ -123,15 +128,18 @@ fn from_template(
     template.fill(&given)
 }
 
-/// A word without a slash that is no file here is the name of an installed template.
+/// A word without a slash is the name of an installed template, as a command's is looked up in PATH: so that what a
+/// name means does not depend on where somebody is, or is served.
 fn template_path(config: &Config, named: &str) -> Result<PathBuf> {
-    if named.contains('/') || Path::new(named).is_file() {
+    if named.contains('/') {
         return Ok(named.into());
     }
     let installed = config.template(named);
     installed.ok_or_else(|| {
-        Error::new(Kind::NoInput, format!("there is no template `{}`", named.escape_default()))
-            .hint(format!("name a file, or one of those in {}", config.templates.display()))
+        Error::new(Kind::NoInput, format!("there is no template `{}`", named.escape_default())).hint(format!(
+            "name one of those in {}, or a file by a path with a slash, such as ./FILE",
+            config.templates.display()
+        ))
     })
 }
 
