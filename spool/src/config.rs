@@ -2,6 +2,8 @@
 
 use crate::disk;
 use crate::error::{Error, Kind, Result};
+use crate::layout::Layout;
+use crate::role::Roles;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +11,7 @@ use std::path::{Path, PathBuf};
 mod place {
     pub const SPOOL: &str = "/var/db/builder";
     pub const CONFIG: &str = "/usr/local/etc/builder/builder.toml";
+    pub const BUILDER: &str = "/usr/local/bin/builder";
     pub const BUILDER_RUN: &str = "/usr/local/libexec/builder/builder-run";
     pub const TEMPLATES: &str = "/usr/local/share/builder/templates";
 }
@@ -16,6 +19,7 @@ mod place {
 mod place {
     pub const SPOOL: &str = "/var/lib/builder";
     pub const CONFIG: &str = "/etc/builder/builder.toml";
+    pub const BUILDER: &str = "/usr/bin/builder";
     pub const BUILDER_RUN: &str = "/usr/libexec/builder/builder-run";
     pub const TEMPLATES: &str = "/usr/share/builder/templates";
 }
@@ -28,12 +32,18 @@ pub struct Config {
     pub spool: PathBuf,
     /// Seconds that a worker may stay away before its build is given to another one.
     pub grace_seconds: u32,
+    /// Where builderd finds builder.
+    pub builder: PathBuf,
     /// Where sshd finds builder-run.
     pub builder_run: PathBuf,
     /// Where `--template NAME` is looked up.
     pub templates: PathBuf,
+    /// Where builderd listens for those who don't own the spool; see [`Config::socket`].
+    pub socket: Option<PathBuf>,
     /// What a build may send.
     pub limits: Limits,
+    /// What local users may do through builderd.
+    pub roles: Roles,
 }
 
 /// What one build may send; beyond that it is refused.
@@ -53,9 +63,12 @@ impl Default for Config {
         Config {
             spool: place::SPOOL.into(),
             grace_seconds: 60,
+            builder: place::BUILDER.into(),
             builder_run: place::BUILDER_RUN.into(),
             templates: place::TEMPLATES.into(),
+            socket: None,
             limits: Limits::default(),
+            roles: Roles::default(),
         }
     }
 }
@@ -91,13 +104,30 @@ impl Config {
         Some(self.templates.join(name)).filter(|path| path.is_file())
     }
 
-    /// The program that sits beside this one, else the installed one: what sshd is to run for workers.
-    pub fn builder_run_program(&self) -> PathBuf {
-        let beside = std::env::current_exe().ok().map(|exe| exe.with_file_name("builder-run"));
-        let installed = self.builder_run.clone();
-        match beside {
-            Some(beside) if !installed.is_file() && beside.is_file() => beside,
-            _ => installed,
+    /// Where builderd of this spool listens. A configured place is that of the configured spool: for another spool it
+    /// would be somebody else's builderd, and what is asked there would be done to the wrong spool.
+    pub fn socket(&self, root: &Path) -> PathBuf {
+        match &self.socket {
+            Some(socket) if root == self.spool => socket.clone(),
+            _ => Layout::new(root).socket(),
         }
+    }
+
+    /// What sshd is to run for workers: the installed program, else the one that sits beside this one.
+    pub fn builder_run_program(&self) -> PathBuf {
+        installed_or_beside(&self.builder_run, "builder-run")
+    }
+
+    /// What builderd is to run for those who don't own the spool, found likewise.
+    pub fn builder_program(&self) -> PathBuf {
+        installed_or_beside(&self.builder, "builder")
+    }
+}
+
+fn installed_or_beside(installed: &Path, name: &str) -> PathBuf {
+    let beside = std::env::current_exe().ok().map(|exe| exe.with_file_name(name));
+    match beside {
+        Some(beside) if !installed.is_file() && beside.is_file() => beside,
+        _ => installed.to_owned(),
     }
 }

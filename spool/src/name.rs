@@ -85,6 +85,10 @@ name!(
     /// What a worker is called; it stands in its key's forced command.
     WorkerName, "worker name", 60
 );
+name!(
+    /// What a person is called who uses a spool through a key or through builderd.
+    Person, "person's name", 60
+);
 
 #[cfg(test)]
 mod tests {
