@@ -11,6 +11,8 @@
 //! 6. What is in the store is what its name says, and stored once: `what_is_stored_is_stored_once.rs`
 //! 7. Nothing of a script outlives its deadline: `nothing_of_a_script_outlives_its_deadline.rs`
 //! 8. `spool-layout.md` is true: `the_layout_document_is_true.rs`
+//! 9. Who does not own the spool does what their role allows, and nothing with anybody else's files:
+//!    `a_person_does_what_their_role_allows.rs`, `a_local_user_asks_the_daemon.rs`
 //!
 //! And at the door: `bad_input_is_refused_in_one_line.rs`, `the_client_finds_what_is_meant.rs`, `templates_build_what_they_say.rs`,
 //! `the_readme_is_true.rs`

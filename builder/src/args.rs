@@ -1,7 +1,12 @@
 //! The command line. Names stay text here: their parsers say more than a usage message can.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use spool::error::{Error, Kind};
+use spool::name::Person;
+use spool::role::Role;
+use std::ffi::OsString;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 /// Adds, runs and observes jobs of a builder spool
 #[derive(Debug, Parser)]
@@ -13,8 +18,28 @@ pub struct Cli {
     /// The configuration file
     #[arg(long, env = "BUILDER_CONFIG", global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Do it on another machine over SSH: USER@HOST or ssh://USER@HOST:PORT
+    #[arg(long, env = "BUILDER_HOST", global = true, value_name = "HOST")]
+    pub host: Option<String>,
     #[command(subcommand)]
     pub verb: Verb,
+}
+
+impl Cli {
+    /// Reads a command line, and keeps what of it was typed. What is wrong with it, or asked for as help, is printed;
+    /// then there is only an exit code.
+    pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<(Cli, ArgMatches), ExitCode> {
+        use clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+        let read =
+            Cli::command().try_get_matches_from(words).and_then(|typed| Ok((Cli::from_arg_matches(&typed)?, typed)));
+        read.map_err(|e| {
+            if e.exit_code() != 0 && e.kind() != DisplayHelpOnMissingArgumentOrSubcommand {
+                return crate::fail(&Error::usage("builder", &e.to_string()));
+            }
+            let _ = e.print();
+            if e.use_stderr() { ExitCode::from(Kind::Usage as u8) } else { ExitCode::SUCCESS }
+        })
+    }
 }
 
 /// What to do.
@@ -43,6 +68,8 @@ pub enum Verb {
     /// Add, list and remove workers
     #[command(subcommand)]
     Worker(WorkerVerb),
+    /// Carry out what somebody else asks for, within a role: the forced command of a person's key
+    Gate(GateArgs),
 }
 
 /// A new job.
@@ -144,6 +171,9 @@ pub struct GetArgs {
     /// Replace files that are there
     #[arg(short, long)]
     pub force: bool,
+    /// Write them to standard output as a tar archive instead
+    #[arg(long, conflicts_with_all = ["output", "force"])]
+    pub tar: bool,
 }
 
 /// What to end.
@@ -169,9 +199,20 @@ pub enum WorkerVerb {
 pub struct WorkerAddArgs {
     /// The worker's name
     pub name: String,
-    /// The file with its public key [default: standard input]
+    /// The file with its public key; - for standard input, as without it
     pub key: Option<PathBuf>,
     /// What it may build; more than once for more than one
     #[arg(long = "platform", value_name = "PLATFORM", required = true)]
     pub platforms: Vec<String>,
+}
+
+/// Who is let in by the gate.
+#[derive(Debug, Args)]
+pub struct GateArgs {
+    /// read, submit or admin
+    #[arg(long, value_name = "ROLE")]
+    pub role: Role,
+    /// What the person is called
+    #[arg(long, value_name = "WHO")]
+    pub name: Option<Person>,
 }
