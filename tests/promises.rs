@@ -17,6 +17,8 @@
 //!     `a_job_changes_under_an_operators_hand.rs`
 //! 11. What the end of a build owes happens, also after a crash: `what_an_end_owes.rs`
 //! 12. A secret reaches its script and nothing else: `secrets_stay_secret.rs`
+//! 13. Who does not own the spool does what their role allows, and nothing with anybody else's files:
+//!     `a_person_does_what_their_role_allows.rs`, `a_local_user_asks_the_daemon.rs`
 //!
 //! And at the door: `bad_input_is_refused_in_one_line.rs`, `the_client_finds_what_is_meant.rs`, `templates_build_what_they_say.rs`,
 //! `the_readme_is_true.rs`

@@ -1,7 +1,13 @@
 //! The command line. Names stay text here: their parsers say more than a usage message can.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use spool::digest::Sha256;
+use spool::error::{Error, Kind};
+use spool::name::Person;
+use spool::role::Role;
+use std::ffi::OsString;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 /// Adds, runs and observes jobs of a builder spool
 #[derive(Debug, Parser)]
@@ -13,8 +19,28 @@ pub struct Cli {
     /// The configuration file
     #[arg(long, env = "BUILDER_CONFIG", global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Do it on another machine over SSH: USER@HOST or ssh://USER@HOST:PORT
+    #[arg(long, env = "BUILDER_HOST", global = true, value_name = "HOST")]
+    pub host: Option<String>,
     #[command(subcommand)]
     pub verb: Verb,
+}
+
+impl Cli {
+    /// Reads a command line, and keeps what of it was typed. What is wrong with it, or asked for as help, is printed;
+    /// then there is only an exit code.
+    pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<(Cli, ArgMatches), ExitCode> {
+        use clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+        let read =
+            Cli::command().try_get_matches_from(words).and_then(|typed| Ok((Cli::from_arg_matches(&typed)?, typed)));
+        read.map_err(|e| {
+            if e.exit_code() != 0 && e.kind() != DisplayHelpOnMissingArgumentOrSubcommand {
+                return crate::fail(&Error::usage("builder", &e.to_string()));
+            }
+            let _ = e.print();
+            if e.use_stderr() { ExitCode::from(Kind::Usage as u8) } else { ExitCode::SUCCESS }
+        })
+    }
 }
 
 /// What to do.
@@ -56,6 +82,8 @@ pub enum Verb {
     /// Add, list and remove workers
     #[command(subcommand)]
     Worker(WorkerVerb),
+    /// Carry out what somebody else asks for, within a role: the forced command of a person's key
+    Gate(GateArgs),
 }
 
 /// A new job.
@@ -198,6 +226,9 @@ pub struct EditArgs {
     /// Take the text from a file instead of an editor; - for standard input
     #[arg(long, value_name = "FILE")]
     pub from: Option<PathBuf>,
+    /// Only if the file's text has this digest still
+    #[arg(long, value_name = "SHA256", requires = "from", hide = true)]
+    pub was: Option<Sha256>,
 }
 
 /// Whose builds.
@@ -319,6 +350,9 @@ pub struct GetArgs {
     /// Replace files that are there
     #[arg(short, long)]
     pub force: bool,
+    /// Write them to standard output as a tar archive instead
+    #[arg(long, conflicts_with_all = ["output", "force"])]
+    pub tar: bool,
 }
 
 /// What to end.
@@ -353,9 +387,20 @@ pub struct WorkerRmArgs {
 pub struct WorkerAddArgs {
     /// The worker's name
     pub name: String,
-    /// The file with its public key [default: standard input]
+    /// The file with its public key; - for standard input, as without it
     pub key: Option<PathBuf>,
     /// What it may build; more than once for more than one
     #[arg(long = "platform", value_name = "PLATFORM", required = true)]
     pub platforms: Vec<String>,
+}
+
+/// Who is let in by the gate.
+#[derive(Debug, Args)]
+pub struct GateArgs {
+    /// read, submit or admin
+    #[arg(long, value_name = "ROLE")]
+    pub role: Role,
+    /// What the person is called
+    #[arg(long, value_name = "WHO")]
+    pub name: Option<Person>,
 }

@@ -3,33 +3,39 @@
 //! It works on the spool itself and talks to nobody: each verb is a few calls of the spool library and some
 //! text. What it prints on standard output is for people and pipes alike; hints go to standard error.
 //!
+//! A verb for a spool that is not the caller's is carried out elsewhere by another `builder`: over SSH (`host`), or by
+//! builderd (`ask`). `gate` is what lets it in there; `terms` has what each verb takes, `travel` what is sent.
+//!
 //! SECURITY. Verbs that change something run as the spool's owner; the superuser becomes the owner first, after
-//! the caller's own files were read.
+//! the caller's own files were read. The gate runs as the owner for somebody else, and is the only judge of what that
+//! person may do: it takes one verb, expands nothing, and opens no file by a name that came from outside.
 
 mod args;
+mod ask;
+mod gate;
+mod host;
 mod out;
+mod tarball;
+mod terms;
 mod text;
+mod travel;
 mod verbs;
 mod words;
 
 use args::{Cli, Verb, WorkerVerb};
-use clap::Parser;
+use clap::ArgMatches;
 use spool::config::Config;
-use spool::error::{Error, Kind, Result};
+use spool::error::{Error, Result};
+use std::path::Path;
 use std::process::ExitCode;
+use terms::{Files, terms};
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(e)
-            if e.exit_code() == 0 || e.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand =>
-        {
-            let _ = e.print();
-            return if e.use_stderr() { ExitCode::from(Kind::Usage as u8) } else { ExitCode::SUCCESS };
-        }
-        Err(e) => return fail(&Error::usage("builder", &e.to_string())),
+    let (cli, typed) = match Cli::read(std::env::args_os()) {
+        Ok(read) => read,
+        Err(code) => return code,
     };
-    match run(&cli) {
+    match run(&cli, &typed) {
         Ok(code) => code,
         Err(e) => fail(&e),
     }
@@ -40,22 +46,51 @@ fn fail(error: &Error) -> ExitCode {
     ExitCode::from(error.exit_code())
 }
 
-fn run(cli: &Cli) -> Result<ExitCode> {
-    if let Verb::Next(args) = &cli.verb
-        && let Some(expression) = &args.cron
+fn run(cli: &Cli, typed: &ArgMatches) -> Result<ExitCode> {
+    match &cli.verb {
+        Verb::Gate(args) => return gate::run(cli, args),
+        // An expression means the same everywhere, with or without a spool.
+        Verb::Next(args) if args.cron.is_some() && cli.host.is_none() => {
+            return carry_out(Path::new(""), &Config::default(), &cli.verb);
+        }
+        _ => {}
+    }
+    if let Verb::Edit(args) = &cli.verb
+        && let Files::Editor = terms(&cli.verb).files
+        && is_elsewhere(cli)?
     {
-        return verbs::next::of_expression(args, expression).map(|()| ExitCode::SUCCESS);
+        return verbs::edit::elsewhere(typed, args);
+    }
+    if let Some(host) = &cli.host {
+        return host::run(host, cli, typed);
     }
     let config = Config::read(cli.config.as_deref())?;
     let root = cli.spool.as_ref().unwrap_or(&config.spool);
-    if let Verb::Init = cli.verb {
-        return verbs::init::run(root).map(|()| ExitCode::SUCCESS);
+    match ask::is_needed(root, &cli.verb) {
+        true => ask::run(root, &config, cli, typed),
+        false => carry_out(root, &config, &cli.verb),
+    }
+}
+
+/// Whether somebody else has to do the verb.
+fn is_elsewhere(cli: &Cli) -> Result<bool> {
+    let config = Config::read(cli.config.as_deref())?;
+    let root = cli.spool.as_ref().unwrap_or(&config.spool);
+    Ok(cli.host.is_some() || ask::is_needed(root, &cli.verb))
+}
+
+/// Does a verb here, as this user.
+fn carry_out(root: &Path, config: &Config, verb: &Verb) -> Result<ExitCode> {
+    match verb {
+        Verb::Init => return verbs::init::run(root).map(|()| ExitCode::SUCCESS),
+        Verb::Next(args) if args.cron.is_some() => return verbs::next::of_expression(args).map(|()| ExitCode::SUCCESS),
+        _ => {}
     }
     let spool = config.open(root)?;
-    match &cli.verb {
+    match verb {
         Verb::Watch(args) => return verbs::watch::run(&spool, args),
-        Verb::Init => {}
-        Verb::Add(args) => verbs::add::run(&spool, &config, args)?,
+        Verb::Init | Verb::Gate(_) => {}
+        Verb::Add(args) => verbs::add::run(&spool, config, args)?,
         Verb::Rm(args) => verbs::rm::run(&spool, args)?,
         Verb::Run(args) => return verbs::run::run(&spool, args),
         Verb::Set(args) => verbs::set::run(&spool, args)?,
@@ -69,9 +104,9 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Verb::Show(args) => verbs::show::run(&spool, args)?,
         Verb::Get(args) => verbs::get::run(&spool, args)?,
         Verb::Cancel(args) => verbs::cancel::run(&spool, args)?,
-        Verb::Worker(WorkerVerb::Add(args)) => verbs::worker::add(&spool, &config, args)?,
+        Verb::Worker(WorkerVerb::Add(args)) => verbs::worker::add(&spool, config, args)?,
         Verb::Worker(WorkerVerb::Ls(args)) => verbs::worker::ls(&spool, args)?,
-        Verb::Worker(WorkerVerb::Rm(args)) => verbs::worker::rm(&spool, &config, args)?,
+        Verb::Worker(WorkerVerb::Rm(args)) => verbs::worker::rm(&spool, config, args)?,
         Verb::Worker(WorkerVerb::Release(args)) => verbs::worker::release(&spool, args)?,
     }
     Ok(ExitCode::SUCCESS)

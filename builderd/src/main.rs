@@ -4,20 +4,26 @@
 //! the spool, decides, and carries out what the spool library offers; all its knowledge is on disk, so it can
 //! be killed at any instant. One builderd serves a spool, and a lock makes sure of that.
 //!
-//! SECURITY. It runs as the spool's owner, opens no port and executes nothing.
+//! SECURITY. It runs as the spool's owner and opens no port. Users of this machine may ask at a unix socket (`door`);
+//! it knows them by what the kernel says of the other end, and executes one program for them, `builder gate`, in the
+//! role that builder.toml gives them. What they send is passed on unread. It reads none of their files: they open
+//! those themselves and send them open.
 
 mod daemon;
+mod door;
 mod ends;
+mod errand;
 mod eyes;
 mod hooks;
+mod house;
 mod timers;
 
 use clap::Parser;
 use spool::config::Config;
 use spool::error::{Error, Result};
-use spool::{durability, owner};
+use spool::{Spool, durability, owner};
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Fires the schedules of a spool and mends what workers and crashes left
@@ -70,5 +76,13 @@ fn run(args: &Args) -> Result<()> {
     if let Some(weakness) = durability::weakness(spool.layout().root()) {
         tracing::warn!("{weakness}");
     }
-    daemon::Daemon::new(&spool, &config)?.run(args.once)
+    let mut daemon = daemon::Daemon::new(&spool, &config)?;
+    let _door = if args.once { None } else { open_door(&spool, &config, args.config.as_deref()) };
+    daemon.run(args.once)
+}
+
+/// Without a door everything works but what local users ask for, so timers must not wait for it.
+fn open_door(spool: &Spool, config: &Config, named: Option<&Path>) -> Option<door::Door> {
+    let opened = house::House::new(spool, config, named).and_then(door::Door::open);
+    opened.inspect_err(|e| tracing::error!("local users can't ask for anything: {e}")).ok()
 }

@@ -2,6 +2,8 @@
 
 use crate::disk;
 use crate::error::{At, Error, Kind, Result};
+use crate::layout::Layout;
+use crate::role::Roles;
 use crate::worker::ForcedCommand;
 use crate::{Spool, spool};
 use serde::Deserialize;
@@ -11,6 +13,7 @@ use std::path::{Path, PathBuf};
 mod place {
     pub const SPOOL: &str = "/var/db/builder";
     pub const CONFIG: &str = "/usr/local/etc/builder/builder.toml";
+    pub const BUILDER: &str = "/usr/local/bin/builder";
     pub const BUILDER_RUN: &str = "/usr/local/libexec/builder/builder-run";
     pub const TEMPLATES: &str = "/usr/local/share/builder/templates";
     pub const HOOKS: &str = "/usr/local/etc/builder/hooks.d";
@@ -20,6 +23,7 @@ mod place {
 mod place {
     pub const SPOOL: &str = "/var/lib/builder";
     pub const CONFIG: &str = "/etc/builder/builder.toml";
+    pub const BUILDER: &str = "/usr/bin/builder";
     pub const BUILDER_RUN: &str = "/usr/libexec/builder/builder-run";
     pub const TEMPLATES: &str = "/usr/share/builder/templates";
     pub const HOOKS: &str = "/etc/builder/hooks.d";
@@ -41,6 +45,8 @@ pub struct Config {
     pub retry_seconds: u32,
     /// Seconds for which a worker that fails build after build gets none; twice as long each time, an hour at the most.
     pub quarantine_seconds: u32,
+    /// Where builderd finds builder.
+    pub builder: PathBuf,
     /// Where sshd finds builder-run.
     pub builder_run: PathBuf,
     /// Where `--template NAME` is looked up.
@@ -51,8 +57,12 @@ pub struct Config {
     pub hook_seconds: u32,
     /// The directory of the jobs' secrets, `JOB/NAME`.
     pub secrets: PathBuf,
+    /// Where builderd listens for those who don't own the spool; see [`Config::socket`].
+    pub socket: Option<PathBuf>,
     /// What a build may send, and how many may wait.
     pub limits: Limits,
+    /// What local users may do through builderd.
+    pub roles: Roles,
 }
 
 /// What one build may send; beyond that it is refused.
@@ -77,12 +87,15 @@ impl Default for Config {
             grace_seconds: 60,
             retry_seconds: 60,
             quarantine_seconds: 60,
+            builder: place::BUILDER.into(),
             builder_run: place::BUILDER_RUN.into(),
             templates: place::TEMPLATES.into(),
             hooks: place::HOOKS.into(),
             hook_seconds: 60,
             secrets: place::SECRETS.into(),
+            socket: None,
             limits: Limits::default(),
+            roles: Roles::default(),
         }
     }
 }
@@ -131,13 +144,30 @@ impl Config {
         ForcedCommand { program: self.builder_run_program().display().to_string(), config }
     }
 
-    /// The program that sits beside this one, else the installed one: what sshd is to run for workers.
-    pub fn builder_run_program(&self) -> PathBuf {
-        let beside = std::env::current_exe().ok().map(|exe| exe.with_file_name("builder-run"));
-        let installed = self.builder_run.clone();
-        match beside {
-            Some(beside) if !installed.is_file() && beside.is_file() => beside,
-            _ => installed,
+    /// Where builderd of this spool listens. A configured place is that of the configured spool: for another spool it
+    /// would be somebody else's builderd, and what is asked there would be done to the wrong spool.
+    pub fn socket(&self, root: &Path) -> PathBuf {
+        match &self.socket {
+            Some(socket) if root == self.spool => socket.clone(),
+            _ => Layout::new(root).socket(),
         }
+    }
+
+    /// What sshd is to run for workers: the installed program, else the one that sits beside this one.
+    pub fn builder_run_program(&self) -> PathBuf {
+        installed_or_beside(&self.builder_run, "builder-run")
+    }
+
+    /// What builderd is to run for those who don't own the spool, found likewise.
+    pub fn builder_program(&self) -> PathBuf {
+        installed_or_beside(&self.builder, "builder")
+    }
+}
+
+fn installed_or_beside(installed: &Path, name: &str) -> PathBuf {
+    let beside = std::env::current_exe().ok().map(|exe| exe.with_file_name(name));
+    match beside {
+        Some(beside) if !installed.is_file() && beside.is_file() => beside,
+        _ => installed.to_owned(),
     }
 }

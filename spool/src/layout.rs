@@ -83,6 +83,11 @@ impl Layout {
         self.root.join("lock")
     }
 
+    /// Where builderd listens for those who don't own the spool, unless builder.toml names another place.
+    pub fn socket(&self) -> PathBuf {
+        self.root.join("socket")
+    }
+
     /// The file that says which version of the layout this is.
     pub fn format(&self) -> PathBuf {
         self.root.join("format")

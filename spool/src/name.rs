@@ -89,6 +89,10 @@ name!(
     /// A secret's file in the directory of a job's secrets.
     SecretName, "secret name", 60
 );
+name!(
+    /// What a person is called who uses a spool through a key or through builderd.
+    Person, "person's name", 60
+);
 
 #[cfg(test)]
 mod tests {

@@ -2,15 +2,17 @@
 
 pub mod expressions;
 pub mod oracle;
+mod person;
 mod process;
 mod sshd;
 
-pub use process::{Finished, Running, eventually, is_superuser, wait_for};
+pub use process::{DEADLINE, Finished, Running, eventually, is_superuser, wait_for};
 pub use sshd::Sshd;
 
 use spool::Spool;
 use spool::find::Build;
 use spool::place::Place;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -139,6 +141,13 @@ impl Lab {
             let build = self.build(id);
             matches!(build.place, Place::Ended(_)).then_some(build)
         })
+    }
+
+    /// How many watch a build now: a socket that nobody listens at is left by one that was killed.
+    pub fn watchers(&self, id: &str) -> usize {
+        let topic = self.root().join("wake/build").join(id);
+        let listens = |name: &String| UnixDatagram::unbound().expect("a socket").connect(topic.join(name)).is_ok();
+        spool::disk::names(&topic).expect("readable").iter().filter(|name| listens(name)).count()
     }
 
     /// All finished builds.

@@ -22,15 +22,16 @@ impl Lab {
     /// As [`Lab::sshd`], with some more lines in its configuration.
     pub fn sshd_with(&self, more: &str) -> Sshd {
         let rest = format!("PermitRootLogin forced-commands-only\n{more}");
-        self.start_sshd("sshd", &self.spool.layout().authorized_keys(), &rest)
+        self.start_sshd("sshd", &self.spool.layout().authorized_keys(), "", &rest)
     }
 
     /// Starts a second sshd, with which the owner of this key may do anything: to compare ours with.
     pub fn open_sshd(&self, key: &Path) -> Sshd {
-        self.start_sshd("open-sshd", &key.with_extension("pub"), "PermitRootLogin prohibit-password\n")
+        self.start_sshd("open-sshd", &key.with_extension("pub"), "", "PermitRootLogin prohibit-password\n")
     }
 
-    fn start_sshd(&self, name: &str, keys: &Path, rest: &str) -> Sshd {
+    /// Starts an sshd; `environment` has variables for what it executes, `rest` more lines of its configuration.
+    pub(crate) fn start_sshd(&self, name: &str, keys: &Path, environment: &str, rest: &str) -> Sshd {
         let port = free_port();
         let host = format!("{name}.host");
         self.key(&host);
@@ -38,7 +39,7 @@ impl Lab {
         let config = format!(
             "ListenAddress 127.0.0.1\nPort {port}\nHostKey {host}\nPidFile none\nAuthorizedKeysFile {keys}\n\
              UsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nStrictModes no\n\
-             MaxStartups 100\nSetEnv SHLVL=2\nSubsystem sftp internal-sftp\nLogLevel VERBOSE\n{rest}",
+             MaxStartups 100\nSetEnv SHLVL=2 {environment}\nSubsystem sftp internal-sftp\nLogLevel VERBOSE\n{rest}",
             host = self.path(&host).display(),
             keys = keys.display(),
         );
@@ -120,7 +121,7 @@ impl Sshd {
         Finished::of(&mut command)
     }
 
-    fn options(&self, command: &mut Command, lab: &Lab, key: &Path) {
+    pub(crate) fn options(&self, command: &mut Command, lab: &Lab, key: &Path) {
         command.args(["-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-i"]).arg(key);
         command.arg("-o").arg(format!("UserKnownHostsFile={}", lab.path("known_hosts").display()));
     }

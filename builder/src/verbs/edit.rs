@@ -2,6 +2,9 @@
 
 use crate::args::EditArgs;
 use crate::{out, text};
+use clap::ArgMatches;
+use clap::parser::ValueSource;
+use spool::digest::Sha256;
 use spool::error::{At, Error, Kind, Result};
 use spool::job::Job;
 use spool::name::JobName;
@@ -9,7 +12,7 @@ use spool::{Spool, clock, owner};
 use std::fs::File;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, ExitCode, Stdio};
 
 /// No job's text is longer, in bytes.
 const LONGEST: u64 = 64 << 20;
@@ -29,8 +32,10 @@ pub fn run(spool: &Spool, args: &EditArgs) -> Result<()> {
         },
     };
     owner::become_owner(spool)?;
+    let was = Sha256::of(before.as_bytes());
     let changed = spool.change_job(&name, |now| {
-        if args.from.is_none() && spool.job_text(&name)? != before {
+        let expected = args.was.as_ref().or(args.from.is_none().then_some(&was));
+        if expected.is_some_and(|was| spool.job_text(&name).is_ok_and(|text| Sha256::of(text.as_bytes()) != *was)) {
             return Err(Error::new(Kind::TryAgain, format!("somebody else has changed {name} meanwhile"))
                 .hint("edit it once more"));
         }
@@ -62,19 +67,29 @@ fn given(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// What came out of the editor; nothing when that is what went in. Text that is wrong can be edited again, or is kept.
+/// What came out of the editor; nothing when that is what went in.
 fn edited(spool: &Spool, name: &JobName, before: &str) -> Result<Option<Job>> {
+    let mut job = None;
+    edit_until(name, before, |path| {
+        job = Some(spool.parse_job(name, &given(path)?)?);
+        Ok(())
+    })?;
+    Ok(job)
+}
+
+/// Lets somebody edit a text until it is taken. False when it was not changed. Text that is wrong can be edited again,
+/// or is kept.
+fn edit_until(name: &JobName, before: &str, mut take: impl FnMut(&Path) -> Result<()>) -> Result<bool> {
     let mut file =
         tempfile::Builder::new().prefix(&format!("{name}.")).suffix(".toml").tempfile().at("make", "a file")?;
     file.write_all(before.as_bytes()).at("write", file.path())?;
     loop {
         edit(file.path())?;
-        let text = given(file.path())?;
-        if text == before.as_bytes() {
-            return Ok(None);
+        if given(file.path())? == before.as_bytes() {
+            return Ok(false);
         }
-        match spool.parse_job(name, &text) {
-            Ok(job) => return Ok(Some(job)),
+        match take(file.path()) {
+            Ok(()) => return Ok(true),
             Err(e) if again(&e) => {}
             Err(e) => {
                 let (_, path) = file.keep().map_err(|e| e.error).at("keep", "the text")?;
@@ -82,6 +97,42 @@ fn edited(spool: &Spool, name: &JobName, before: &str) -> Result<Option<Job>> {
             }
         }
     }
+}
+
+/// Edits here what is kept elsewhere: the text is fetched and sent back by two verbs of the same command line.
+pub fn elsewhere(typed: &ArgMatches, args: &EditArgs) -> Result<ExitCode> {
+    let name: JobName = args.name.parse()?;
+    let fetched = again_with(typed, &name, &["--print"]).stderr(Stdio::inherit()).output().at("start", "builder")?;
+    if !fetched.status.success() {
+        return Ok(ExitCode::from(fetched.status.code().map_or(Kind::TryAgain as u8, |code| code as u8)));
+    }
+    let before = String::from_utf8(fetched.stdout).map_err(|_| Error::new(Kind::Data, "the job is not UTF-8 text"))?;
+    let was = format!("--was={}", Sha256::of(before.as_bytes()));
+    let changed = edit_until(&name, &before, |path| {
+        let sent = again_with(typed, &name, &[&was, "--from"]).arg(path).output().at("start", "builder")?;
+        if sent.status.success() {
+            return out::print(&String::from_utf8_lossy(&sent.stdout));
+        }
+        let said = String::from_utf8_lossy(&sent.stderr);
+        let said = said.trim().strip_prefix("builder: ").unwrap_or(said.trim()).replace('\n', " ");
+        Err(Error::new(Kind::of_code(sent.status.code().unwrap_or_default() as u8), said))
+    })?;
+    if !changed {
+        out::print("nothing was changed\n")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The options before the verb are as they were typed; variables of the environment are there as they were.
+fn again_with(typed: &ArgMatches, name: &JobName, words: &[&str]) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap_or_else(|_| "builder".into()));
+    for option in ["host", "spool", "config"] {
+        if typed.value_source(option) == Some(ValueSource::CommandLine) {
+            command.arg(format!("--{option}")).args(typed.get_raw(option).into_iter().flatten());
+        }
+    }
+    command.args(["edit", name.as_str()]).args(words);
+    command
 }
 
 fn edit(path: &Path) -> Result<()> {

@@ -4,7 +4,7 @@
 #![allow(clippy::disallowed_methods)]
 
 use crate::args::GetArgs;
-use crate::out;
+use crate::{out, tarball};
 use spool::Spool;
 use spool::artifact_path::ArtifactPath;
 use spool::digest::Sha256;
@@ -21,13 +21,10 @@ pub fn run(spool: &Spool, args: &GetArgs) -> Result<()> {
     let build = finished(spool, &args.build)?;
     let executable = build.result()?.map(|result| result.executable).unwrap_or_default();
     let wanted = wanted(&build, &args.paths)?;
-    if !args.force
-        && let Some((path, _)) = wanted.iter().find(|(path, _)| args.output.join(path.as_str()).exists())
-    {
-        let target = args.output.join(path.as_str());
-        return Err(Error::new(Kind::CantCreate, format!("{} is there already", target.display()))
-            .hint("nothing was copied; give another directory with -o, or --force"));
+    if args.tar {
+        return tarball::send(&build, &wanted, &executable);
     }
+    wanted.iter().filter(|_| !args.force).try_for_each(|(path, _)| refuse_to_replace(&args.output, path))?;
     for (path, sha256) in &wanted {
         let mode = if executable.contains(path) { 0o777 } else { 0o666 };
         let target = args.output.join(path.as_str());
@@ -35,6 +32,16 @@ pub fn run(spool: &Spool, args: &GetArgs) -> Result<()> {
         out::print(&format!("{}\n", target.display()))?;
     }
     Ok(())
+}
+
+/// Refuses an artifact whose place is taken.
+pub fn refuse_to_replace(output: &Path, path: &ArtifactPath) -> Result<()> {
+    let target = output.join(path.as_str());
+    match target.exists() {
+        true => Err(Error::new(Kind::CantCreate, format!("{} is there already", target.display()))
+            .hint("nothing was copied; give another directory with -o, or --force")),
+        false => Ok(()),
+    }
 }
 
 /// The build that is meant; of a job the newest that exited 0.
@@ -99,13 +106,17 @@ fn copy_checked(from: &Path, part: &Path, sha256: &Sha256, mode: u32) -> Result<
     let mut file = options.read(true).write(true).create_new(true).mode(mode).open(part).at("create", part)?;
     io::copy(&mut source, &mut file).at("write", part)?;
     file.rewind().at("read", part)?;
-    let (found, _) = Sha256::of_reader(file).at("read", part)?;
-    if found != *sha256 {
-        return Err(Error::new(
-            Kind::Data,
-            format!("{} is damaged: its SHA-256 is {found}, not {sha256}", from.display()),
-        )
-        .hint("it was not copied; build it again"));
+    check(from, file, sha256)
+}
+
+/// Reads an artifact's copy to its end: it must have the content that its name in the manifest has.
+pub fn check(from: &Path, copy: impl io::Read, sha256: &Sha256) -> Result<()> {
+    let (found, _) = Sha256::of_reader(copy).at("read", from)?;
+    match found == *sha256 {
+        true => Ok(()),
+        false => {
+            Err(Error::new(Kind::Data, format!("{} is damaged: its SHA-256 is {found}, not {sha256}", from.display()))
+                .hint("it was not copied; build it again"))
+        }
     }
-    Ok(())
 }

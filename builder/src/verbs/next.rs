@@ -13,7 +13,8 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 /// Prints the moments of an expression; of no spool.
-pub fn of_expression(args: &NextArgs, expression: &str) -> Result<()> {
+pub fn of_expression(args: &NextArgs) -> Result<()> {
+    let expression = args.cron.as_deref().unwrap_or_default();
     let cron = Cron::parse(expression, args.tz.as_deref())?;
     let zone = zone(cron.zone())?;
     out::print(&lines(args, &zone, |at| cron.next(at))?)

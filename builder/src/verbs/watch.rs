@@ -138,11 +138,17 @@ impl Watcher<'_> {
         })
     }
 
-    fn sleep(&self) -> Result<()> {
+    /// Waits for news. Whoever reads this may go away while nothing is printed: ssh that was ended, or a pager.
+    fn sleep(&mut self) -> Result<()> {
         let look = if self.bell.is_some() { LOOK } else { LOOK_ALONE };
         let timeout = Timespec { tv_sec: look.as_secs() as i64, tv_nsec: look.subsec_nanos().into() };
-        let mut fds: Vec<PollFd<'_>> = self.bell.iter().map(|bell| PollFd::new(bell, PollFlags::IN)).collect();
+        let stdout = io::stdout();
+        let mut fds = vec![PollFd::new(&stdout, PollFlags::empty())];
+        fds.extend(self.bell.iter().map(|bell| PollFd::new(bell, PollFlags::IN)));
         match poll(&mut fds, Some(&timeout)) {
+            Ok(_) if fds[0].revents().intersects(PollFlags::ERR | PollFlags::HUP) => {
+                self.to.noted(Err(io::ErrorKind::BrokenPipe.into()))
+            }
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(e) => Err(e).at("wait for", self.build.id.as_str()),
         }

@@ -11,6 +11,7 @@ use spool::worker::{Seen, Worker};
 use spool::{Spool, clock, owner};
 use std::fs::File;
 use std::io::{self, Read};
+use std::path::Path;
 
 /// No public key is longer, in bytes; 16384-bit RSA stays below.
 const LONGEST_KEY: u64 = 64 << 10;
@@ -20,7 +21,7 @@ pub fn add(spool: &Spool, config: &Config, args: &WorkerAddArgs) -> Result<()> {
     let name: WorkerName = args.name.parse()?;
     let platforms = platforms(&args.platforms)?;
     let mut key = String::new();
-    match &args.key {
+    match args.key.as_deref().filter(|path| *path != Path::new("-")) {
         Some(path) => File::open(path).at("read", path)?.take(LONGEST_KEY).read_to_string(&mut key).at("read", path)?,
         None => io::stdin().lock().take(LONGEST_KEY).read_to_string(&mut key).at("read", "standard input")?,
     };

@@ -3,7 +3,7 @@
 pub mod job;
 mod script;
 
-pub use script::{from_template, script};
+pub use script::{from_template, open, script};
 
 use jiff::SignedDuration;
 use spool::error::{Error, Kind, Result};

@@ -16,11 +16,16 @@ pub fn script(path: &Path) -> Result<String> {
     if path == Path::new("-") {
         return job::check_script(read(io::stdin().lock(), Path::new("standard input"))?, "standard input");
     }
+    job::check_script(read(open(path)?, path)?, &path.display().to_string())
+}
+
+/// Opens a script's file.
+pub fn open(path: &Path) -> Result<File> {
     let file = File::open(path).at("read", path)?;
-    if file.metadata().at("look at", path)?.is_dir() {
-        return Err(Error::new(Kind::NoInput, format!("{} is a directory, not a script", path.display())));
+    match file.metadata().at("look at", path)?.is_dir() {
+        true => Err(Error::new(Kind::NoInput, format!("{} is a directory, not a script", path.display()))),
+        false => Ok(file),
     }
-    job::check_script(read(file, path)?, &path.display().to_string())
 }
 
 /// A byte more than may be, so that what is too long is seen to be.
@@ -90,9 +95,10 @@ fn variants(templates: &[(Template, String)], given: &BTreeMap<String, String>) 
     templates.iter().map(variant).collect()
 }
 
-/// A word without a slash that is no file here is the name of an installed template, or of some.
+/// A word without a slash is the name of an installed template, or of some, as a command's is looked up in PATH: so that
+/// what a name means does not depend on where somebody is, or is served.
 fn template_paths(config: &Config, named: &str) -> Result<Vec<PathBuf>> {
-    if named.contains('/') || Path::new(named).is_file() {
+    if named.contains('/') {
         return Ok(vec![named.into()]);
     }
     if let Some(installed) = config.template(named) {
@@ -103,8 +109,10 @@ fn template_paths(config: &Config, named: &str) -> Result<Vec<PathBuf>> {
     names.retain(|name| !named.is_empty() && name.starts_with(&start));
     names.sort();
     if names.is_empty() {
-        return Err(Error::new(Kind::NoInput, format!("there is no template `{}`", shown(named)))
-            .hint(format!("name a file, or one of those in {}", config.templates.display())));
+        return Err(Error::new(Kind::NoInput, format!("there is no template `{}`", shown(named))).hint(format!(
+            "name one of those in {}, or a file by a path with a slash, such as ./FILE",
+            config.templates.display()
+        )));
     }
     Ok(names.iter().map(|name| config.templates.join(name)).collect())
 }

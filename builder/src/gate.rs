@@ -1,0 +1,196 @@
+//! `builder gate`: the one way in for somebody who does not own the spool.
+//!
+//! It is the forced command of a person's key (sshd(8), AUTHORIZED_KEYS FILE FORMAT), and what builderd runs for a local
+//! user. What was asked for stands in SSH_ORIGINAL_COMMAND. It is split as a shell splits quoted words and nothing of it
+//! is expanded; then it is one verb of builder within the role, or it is refused.
+
+use crate::args::{Cli, GateArgs};
+use crate::terms::{Files, Terms, terms};
+use clap::ArgMatches;
+use clap::parser::ValueSource;
+use spool::config::Config;
+use spool::error::{Error, Kind, Result};
+use spool::role::Role;
+use std::env::{self, VarError};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Carries out what was asked for, or says what may be asked.
+pub fn run(outer: &Cli, args: &GateArgs) -> Result<ExitCode> {
+    // Whoever let the caller in is gone when sshd's session or builderd is, and then nobody waits for this.
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM));
+    let command = match env::var("SSH_ORIGINAL_COMMAND") {
+        Ok(command) => command,
+        Err(VarError::NotUnicode(_)) => return Err(Error::new(Kind::NoPermission, "the command is not UTF-8")),
+        Err(VarError::NotPresent) => return Err(greeting(args)),
+    };
+    let words = split(&command)?;
+    let (cli, typed) = match Cli::read(words.into_iter().map(Into::into)) {
+        Ok(read) => read,
+        Err(code) => return Ok(code),
+    };
+    check(args, &cli, &typed)?;
+    let config = Config::read(outer.config.as_deref())?;
+    let root = outer.spool.as_ref().unwrap_or(&config.spool);
+    crate::carry_out(root, &config, &cli.verb)
+}
+
+fn greeting(args: &GateArgs) -> Error {
+    let who = args.name.as_ref().map_or("this key".to_owned(), ToString::to_string);
+    let may = match args.role {
+        Role::Read => "look: ls, next, history, show, log, watch, get",
+        Role::Submit => "look, and submit: add, run, cancel",
+        Role::Admin => "do every verb of builder",
+    };
+    Error::new(Kind::Usage, format!("there is no shell here; {who} may {may}"))
+        .hint("say `builder --host USER@HOST VERB`, or `ssh USER@HOST builder VERB`")
+}
+
+/// The words of a command line, of which the first must be builder, wherever the caller thinks that it lies.
+fn split(command: &str) -> Result<Vec<String>> {
+    let words = shell_words::split(command)
+        .map_err(|_| Error::new(Kind::Usage, "the command ends within a quoted word").hint("close the quote"))?;
+    let name = words.first().and_then(|first| Path::new(first).file_name()).unwrap_or_default();
+    if name != "builder" {
+        let shown: String = name.to_string_lossy().chars().take(60).flat_map(char::escape_default).collect();
+        return Err(Error::new(Kind::NoPermission, format!("`{shown}` can't be run here"))
+            .hint("only `builder` and its verbs can"));
+    }
+    Ok(words)
+}
+
+/// Refuses what is beyond the role, and whatever would open a file of this machine by name.
+fn check(args: &GateArgs, cli: &Cli, typed: &ArgMatches) -> Result<()> {
+    let refused = |what: String, hint: &str| Err(Error::new(Kind::NoPermission, what).hint(hint));
+    // Typed before the verb or after it; a variable of the environment is the server's and does not count.
+    let typed_here = |option: &&str| typed.value_source(option) == Some(ValueSource::CommandLine);
+    if let Some(option) = ["spool", "config", "host"].into_iter().find(typed_here) {
+        return refused(format!("--{option} is not allowed here"), "the server says which spool this is");
+    }
+    let Terms { role, files, .. } = terms(&cli.verb);
+    let verb = verb(typed);
+    match role {
+        None => return refused(format!("`{verb}` is for the server's own users"), "log in there otherwise"),
+        Some(role) if role > args.role => {
+            let who = args.name.as_ref().map(|name| format!("{name} has the role {}: ", args.role));
+            let who = who.unwrap_or_else(|| format!("this key has the role {}: ", args.role));
+            return refused(format!("{who}`{verb}` takes the role {role}"), "ask who runs the server");
+        }
+        Some(_) => {}
+    }
+    match files {
+        Files::Input(_, Some(path)) if path != Path::new("-") => {
+            refused(format!("`{verb}` reads no files of the server"), "give - and send the file as standard input")
+        }
+        Files::Template(name) if name.contains('/') => {
+            refused("a template is named here, not a path".into(), "name an installed one")
+        }
+        Files::Editor => {
+            refused(format!("`{verb}` starts no editor here"), "use `builder --host`, which starts it where you are")
+        }
+        Files::Output(..) => {
+            refused(format!("`{verb}` writes no files of the server"), "say --tar, or use `builder --host`")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The verb as it was typed, such as `worker add`.
+fn verb(typed: &ArgMatches) -> String {
+    match typed.subcommand() {
+        Some((name, below)) => format!("{name} {}", verb(below)).trim_end().to_owned(),
+        None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(role: Role, command: &str) -> Result<()> {
+        let words = split(command)?;
+        let read = Cli::read(words.into_iter().map(Into::into));
+        let (cli, typed) = read.map_err(|_| Error::new(Kind::Usage, "no command line"))?;
+        check(&GateArgs { role, name: None }, &cli, &typed)
+    }
+
+    #[test]
+    fn a_role_may_what_it_says() {
+        let table = [
+            (
+                Role::Read,
+                [
+                    "ls --json",
+                    "show x",
+                    "log x",
+                    "watch",
+                    "get x --tar",
+                    "worker ls",
+                    "next",
+                    "history j",
+                    "platform ls",
+                ]
+                .as_slice(),
+            ),
+            (Role::Submit, &["add j - --platform p", "add j --template t --platform p", "run j", "cancel x"]),
+            (
+                Role::Admin,
+                &["add j - --platform p --replace", "add j - --platform p --secret s", "set j --every daily"],
+            ),
+            (Role::Admin, &["edit j --from -", "platform drop p", "drain", "worker release w", "set j --script -"]),
+            (Role::Admin, &["rm j", "worker add w --platform p", "worker add w - --platform p", "worker rm w"]),
+        ];
+        for (least, verbs) in table {
+            for verb in verbs {
+                for role in [Role::Read, Role::Submit, Role::Admin] {
+                    let asked = asked(role, &format!("/usr/bin/builder {verb}"));
+                    assert_eq!(asked.is_ok(), role >= least, "{role} {verb}: {asked:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_gets_at_the_servers_files_or_another_spool() {
+        for command in [
+            "builder --spool /x ls",
+            "builder ls --spool=/x",
+            "builder worker ls --config /x",
+            "builder ls --host elsewhere",
+            "builder init",
+            "builder gate --role admin",
+            "builder add j /etc/passwd --platform p",
+            "builder add j --template /etc/passwd --platform p",
+            "builder add j --template ./t --platform p",
+            "builder add j --template=../t --platform p",
+            "builder edit x",
+            "builder edit x --from /etc/passwd",
+            "builder set x --script /etc/passwd",
+            "builder get x",
+            "builder get x -o /tmp",
+            "builder worker add w /etc/passwd --platform p",
+            "sh -c id",
+            "/usr/lib/openssh/sftp-server",
+            "internal-sftp",
+            "scp -t /tmp",
+            "builder/../sh",
+            "'builder ls'",
+            "",
+            "#builder ls",
+            "PATH=/x builder ls",
+        ] {
+            let refused = asked(Role::Admin, command).expect_err(command);
+            assert_eq!(refused.kind(), Kind::NoPermission, "{command}: {refused}");
+        }
+    }
+
+    #[test]
+    fn a_shells_characters_are_characters() {
+        for command in
+            ["builder ls; id", "builder ls && id", "builder ls | id", "builder ls\nid", "builder ls > x", "builder 'ls"]
+        {
+            assert_eq!(asked(Role::Admin, command).expect_err(command).kind(), Kind::Usage, "{command}");
+        }
+        assert_eq!(split("builder show '$(id)' \"`id`\" $HOME *").unwrap()[2..], ["$(id)", "`id`", "$HOME", "*"]);
+    }
+}

@@ -1,0 +1,71 @@
+//! What each verb takes when somebody does it who does not own the spool: the only place that knows.
+//!
+//! There is no default on purpose: a verb that is added does not compile until its terms are stated here.
+
+use crate::args::{AddArgs, PlatformVerb, Verb, WorkerVerb};
+use spool::role::Role;
+use std::path::Path;
+
+/// The terms of a verb.
+#[derive(Debug)]
+pub struct Terms<'a> {
+    /// The least role that may do it; none when it is for the owner alone.
+    pub role: Option<Role>,
+    /// The files that it names.
+    pub files: Files<'a>,
+    /// Whether it shows more on a terminal than in a pipe.
+    pub draws: bool,
+}
+
+/// Files belong to whoever typed the verb: where it is carried out for somebody else, no path may be opened.
+#[derive(Debug)]
+pub enum Files<'a> {
+    /// It names none.
+    None,
+    /// One that it reads, in the argument with this id. A missing path and `-` are standard input.
+    Input(&'static str, Option<&'a Path>),
+    /// A template: a name, or a path.
+    Template(&'a str),
+    /// It starts an editor, in which every file can be opened.
+    Editor,
+    /// It writes files into this directory, over others when it is forced.
+    Output(&'a Path, bool),
+}
+
+/// States the terms of a verb.
+pub fn terms(verb: &Verb) -> Terms<'_> {
+    let (role, files) = match verb {
+        Verb::Init | Verb::Gate(_) => (None, Files::None),
+        Verb::Ls(_) | Verb::Watch(_) | Verb::Log(_) | Verb::Show(_) | Verb::Next(_) | Verb::History(_) => {
+            (Some(Role::Read), Files::None)
+        }
+        Verb::Get(args) if args.tar => (Some(Role::Read), Files::None),
+        Verb::Get(args) => (Some(Role::Read), Files::Output(&args.output, args.force)),
+        Verb::Add(args) => match &args.template {
+            Some(template) => (Some(role_of_add(args)), Files::Template(template)),
+            None => (Some(role_of_add(args)), Files::Input("script", args.script.as_deref())),
+        },
+        Verb::Run(_) | Verb::Cancel(_) => (Some(Role::Submit), Files::None),
+        Verb::Rm(_) | Verb::Drain(_) => (Some(Role::Admin), Files::None),
+        Verb::Set(args) => match &args.script {
+            Some(script) => (Some(Role::Admin), Files::Input("script", Some(script))),
+            None => (Some(Role::Admin), Files::None),
+        },
+        Verb::Edit(args) if args.print => (Some(Role::Read), Files::None),
+        Verb::Edit(args) => match &args.from {
+            Some(from) => (Some(Role::Admin), Files::Input("from", Some(from))),
+            None => (Some(Role::Admin), Files::Editor),
+        },
+        Verb::Platform(PlatformVerb::Ls(_)) => (Some(Role::Read), Files::None),
+        Verb::Platform(_) => (Some(Role::Admin), Files::None),
+        Verb::Worker(WorkerVerb::Ls(_)) => (Some(Role::Read), Files::None),
+        Verb::Worker(WorkerVerb::Add(args)) => (Some(Role::Admin), Files::Input("key", args.key.as_deref())),
+        Verb::Worker(WorkerVerb::Rm(_) | WorkerVerb::Release(_)) => (Some(Role::Admin), Files::None),
+    };
+    Terms { role, files, draws: matches!(verb, Verb::Ls(_) | Verb::Watch(_) | Verb::History(_)) }
+}
+
+/// A script that reads a secret can send it anywhere, and one that takes another's place gets what that one had.
+fn role_of_add(args: &AddArgs) -> Role {
+    if args.replace || !args.how.secrets.is_empty() { Role::Admin } else { Role::Submit }
+}
