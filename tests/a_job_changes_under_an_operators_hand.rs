@@ -169,15 +169,24 @@ fn a_file_that_was_broken_by_hand_is_named_and_its_last_good_schedule_stays() {
     // In place, as an editor without manners does it; the directory does not change by that.
     std::fs::write(&file, format!("{good}\ncron = \"61 * * * *\"\n")).expect("broken");
     wait_for("the log names it", || {
-        daemon.said().contains("jobs/job.toml") && daemon.said().contains("its last good schedule stays")
+        daemon.said().contains("jobs/job.toml") && daemon.said().contains("its last good version stays")
     });
     let listed = lab.builder(&["ls"]);
     assert!(listed.code == 0 && listed.stderr.contains("jobs/job.toml: "), "{listed:?}");
     assert!(lab.ok(&["ls", "--json"]).contains("jobs/job.toml: "));
     std::fs::write(&file, good.replace("timeout_seconds", "timeout_secnods")).expect("broken");
     lab.builder(&["run", "job"]).refused(65, "line ");
+    wait_for("it is built as it was", || lab.spool.open_builds().expect("builds").len() == 1);
+    drop(daemon);
+    // A daemon that starts anew knows it, too; and a file that never was good stays out.
+    lab.ok(&["cancel", lab.spool.open_builds().expect("builds")[0].id.as_str()]);
+    std::fs::write(lab.root().join("jobs/never.toml"), "every = \"daily\"").expect("broken");
+    std::fs::remove_file(lab.root().join("timers/job")).expect("its note");
+    let again = Finished::of(lab.program("builderd").arg("--once"));
+    assert!(again.stderr.contains("its last good version stays"), "{again:?}");
+    assert!(again.stderr.contains("jobs/never.toml: ") && again.stderr.contains("not built by itself"), "{again:?}");
     std::fs::write(&file, good).expect("mended");
-    wait_for("it is built", || lab.spool.open_builds().expect("builds").len() == 1);
+    assert_eq!(lab.run("job").lines().count(), 1);
 }
 
 #[test]

@@ -40,6 +40,7 @@ fn pattern(path: &str) -> String {
             (_, 0) => (*part).to_owned(),
             ("tmp", 1) => "DRAFT".to_owned(),
             ("jobs", 1) if *part != ".lock" => "JOB.toml".to_owned(),
+            ("good", 1) => "JOB.toml".to_owned(),
             ("timers", 1) => "JOB".to_owned(),
             ("workers", 1) if part.ends_with(".toml") => "WORKER.toml".to_owned(),
             ("workers", 1) if part.ends_with(".seen") => "WORKER.seen".to_owned(),

@@ -113,7 +113,7 @@ impl<'a> Daemon<'a> {
         let rescan = if blind { RESCAN_BLIND } else { RESCAN };
         let all = (blind && rung) || self.looked.is_none_or(|at| at.elapsed() >= rescan);
         match self.eyes.look() {
-            Seen::Jobs(jobs) if !all => jobs.iter().for_each(|name| report(self.timers.refresh_job(self.spool, name))),
+            Seen::Jobs(jobs) if !all => jobs.iter().for_each(|name| self.timers.refresh_job(self.spool, name)),
             _ => {
                 self.looked = Some(Instant::now());
                 report(self.timers.refresh(self.spool));
@@ -138,7 +138,7 @@ impl<'a> Daemon<'a> {
                 for one in queued {
                     info!(job = %name, build = %one.id, already = one.already, "due");
                 }
-                report(self.timers.fired(self.spool, name, now));
+                self.timers.fired(self.spool, name);
             }
             Err(e) => self.not_fired(name, &e, now),
         }

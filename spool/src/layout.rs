@@ -7,12 +7,13 @@ use crate::place::{End, Ticket};
 use std::path::{Path, PathBuf};
 
 /// The directories that every spool has from the beginning, relative to its root.
-pub const DIRECTORIES: [&str; 18] = [
+pub const DIRECTORIES: [&str; 19] = [
     "new",
     "active",
     "done",
     "failed",
     "jobs",
+    "good",
     "timers",
     "platforms",
     "workers",
@@ -166,6 +167,11 @@ impl Layout {
     /// One job's file.
     pub fn job(&self, name: &JobName) -> PathBuf {
         self.jobs().join(format!("{name}.toml"))
+    }
+
+    /// The last text of a job's file that was good.
+    pub fn good_job(&self, name: &JobName) -> PathBuf {
+        self.root.join("good").join(format!("{name}.toml"))
     }
 
     /// The lock of everybody who changes a job or its timer.

@@ -79,8 +79,8 @@ impl Spool {
         let mut queues = Queues::new(self);
         let (mut fired, mut builds, mut notes): (Fired, _, _) = (Vec::new(), Vec::new(), Vec::new());
         for name in names {
-            let owed = self.read_job(name).and_then(|job| match job {
-                Some(job) => self.owed_builds(name, &job, &known, &mut queues, now),
+            let owed = self.job_in_effect(name).and_then(|job| match job {
+                Some((job, _)) => self.owed_builds(name, &job, &known, &mut queues, now),
                 None => Ok(None),
             });
             fired.push((

@@ -11,6 +11,7 @@ use crate::suggest::suggest;
 use crate::tmp::{self, Draft};
 use crate::{clock, wake};
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::Path;
 
 /// No job's file is longer than this, in bytes.
@@ -61,6 +62,39 @@ impl Spool {
         disk::read_if_there(&path, LONGEST)?.map(|bytes| parse(name, &bytes, &path)).transpose()
     }
 
+    /// A job as its timer sees it: when a hand has broken its file, it is what it was before, and what is wrong
+    /// comes with it. Nothing when there is no such job.
+    ///
+    /// # Errors
+    /// What is wrong with the file, when nothing better is known.
+    pub fn job_in_effect(&self, name: &JobName) -> Result<Option<(Job, Option<Error>)>> {
+        let broken = match self.read_job(name) {
+            Ok(job) => return Ok(job.map(|job| (job, None))),
+            Err(broken) => broken,
+        };
+        let path = self.layout().good_job(name);
+        match disk::read_if_there(&path, LONGEST)?.map(|bytes| parse(name, &bytes, &path)) {
+            Some(Ok(job)) => Ok(Some((job, Some(broken)))),
+            _ => Err(broken),
+        }
+    }
+
+    /// Notes that a job's file is good as it is now, should a hand break it later. Not durable: without the note
+    /// a broken job waits until it is mended.
+    pub fn note_good(&self, name: &JobName) -> Result<()> {
+        let (path, good) = (self.layout().job(name), self.layout().good_job(name));
+        let Some(bytes) = disk::read_if_there(&path, LONGEST)? else { return disk::remove_file(&good) };
+        if disk::read_if_there(&good, LONGEST)?.as_ref() == Some(&bytes) || parse(name, &bytes, &path).is_err() {
+            return Ok(());
+        }
+        disk::make_dir(good.parent().unwrap_or(self.layout().root()))?;
+        let draft = Draft::empty_file(self.layout(), 0o644)?;
+        draft.handle().write_all(&bytes).at("write", draft.path())?;
+        disk::rename_over(draft.path(), &good)?;
+        draft.published();
+        Ok(())
+    }
+
     /// Reads a job from text that somebody wrote, as it would be read from its file.
     pub fn parse_job(&self, name: &JobName, text: &[u8]) -> Result<Job> {
         let job = parse(name, text, Path::new(&format!("{name}.toml")))?;
@@ -80,6 +114,7 @@ impl Spool {
         }
         draft.published();
         disk::sync_dir(&self.layout().jobs())?;
+        self.note_good(name)?;
         let queued = self.fire_locked(&[name.clone()], clock::now()).and_then(|mut all| all.remove(0).1);
         let queued = queued.inspect_err(|_| {
             // Why it failed is what the caller wants to hear, and may be why this fails, too.
@@ -95,6 +130,7 @@ impl Spool {
         let _lock = self.lock_jobs()?;
         self.check_new(name, job)?;
         tmp::replace_file(self.layout(), &self.layout().job(name), &pretty(job)?)?;
+        self.note_good(name)?;
         let queued = self.fire_locked(&[name.clone()], clock::now()).and_then(|mut all| all.remove(0).1)?;
         wake::ring(&self.layout().wake_daemon());
         Ok(queued)
@@ -107,6 +143,7 @@ impl Spool {
         let job = change(&before)?;
         self.check_new(name, &job)?;
         tmp::replace_file(self.layout(), &self.layout().job(name), &pretty(&job)?)?;
+        self.note_good(name)?;
         let mut moved = Vec::new();
         if job.priority != before.priority {
             for ticket in self.queued_everywhere(name)? {
@@ -152,6 +189,7 @@ impl Spool {
 
     fn remove_locked(&self, name: &JobName) -> Result<Vec<BuildId>> {
         disk::remove_file(&self.layout().job(name))?;
+        disk::remove_file(&self.layout().good_job(name))?;
         disk::remove_file(&self.layout().timer(name))?;
         disk::sync_dir(&self.layout().jobs())?;
         let mut removed = Vec::new();

@@ -9,11 +9,14 @@ use jiff::SignedDuration;
 /// It is made of the job's name only, so that it stays the same for ever and on each machine, and it is spread
 /// evenly over the names. Where `most` is not positive, it is none.
 pub fn jitter_of(job: &JobName, most: SignedDuration) -> SignedDuration {
+    if !most.is_positive() {
+        return SignedDuration::ZERO;
+    }
     let seconds = most.as_secs().saturating_add(i64::from(most.subsec_nanos() > 0));
     let digest = Sha256::of(job.as_str().as_bytes()).to_string();
     // 60 bits of it: enough for evenness, and positive in the type that durations have.
     match i64::from_str_radix(&digest[..15], 16) {
-        Ok(drawn) if seconds > 0 => SignedDuration::from_secs(drawn % seconds),
+        Ok(drawn) => SignedDuration::from_secs(drawn % seconds),
         _ => SignedDuration::ZERO,
     }
 }
