@@ -8,6 +8,7 @@ mod console;
 mod latency;
 mod load;
 mod peers;
+mod schedule;
 mod site;
 mod stats;
 mod supervise;
@@ -47,6 +48,7 @@ enum Section {
     Throughput,
     Upload,
     Console,
+    Schedule,
 }
 
 fn main() -> ExitCode {
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
             Section::Throughput => throughput::measure(&site),
             Section::Upload => upload::measure(&site),
             Section::Console => console::measure(&site),
+            Section::Schedule => schedule::measure(&site),
         };
         for table in tables {
             println!("{table}");

@@ -117,6 +117,7 @@ impl<'a> Daemon<'a> {
             _ => {
                 self.looked = Some(Instant::now());
                 report(self.timers.refresh(self.spool));
+                info!(jobs = self.timers.count(), "has read the jobs");
             }
         }
     }

@@ -153,6 +153,11 @@ impl Timers {
         self.agenda.first().map(|(at, _)| *at)
     }
 
+    /// How many jobs there are.
+    pub fn count(&self) -> usize {
+        self.known.len()
+    }
+
     /// The jobs that come after this one.
     pub fn after(&self, name: &JobName) -> Vec<JobName> {
         self.known.iter().filter(|(_, known)| known.after.contains(name)).map(|(name, _)| name.clone()).collect()
