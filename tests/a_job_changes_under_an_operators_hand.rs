@@ -174,6 +174,9 @@ fn a_file_that_was_broken_by_hand_is_named_and_its_last_good_schedule_stays() {
     let listed = lab.builder(&["ls"]);
     assert!(listed.code == 0 && listed.stderr.contains("jobs/job.toml: "), "{listed:?}");
     assert!(lab.ok(&["ls", "--json"]).contains("jobs/job.toml: "));
+    let checked = lab.builder(&["check"]);
+    checked.refused(65, "1 fault found");
+    assert!(checked.stdout.contains("jobs/job.toml: "), "{checked:?}");
     std::fs::write(&file, good.replace("timeout_seconds", "timeout_secnods")).expect("broken");
     lab.builder(&["run", "job"]).refused(65, "line ");
     wait_for("it is built as it was", || lab.spool.open_builds().expect("builds").len() == 1);
@@ -187,6 +190,8 @@ fn a_file_that_was_broken_by_hand_is_named_and_its_last_good_schedule_stays() {
     assert!(again.stderr.contains("jobs/never.toml: ") && again.stderr.contains("not built by itself"), "{again:?}");
     std::fs::write(&file, good).expect("mended");
     assert_eq!(lab.run("job").lines().count(), 1);
+    lab.ok(&["rm", "never"]);
+    assert_eq!(lab.ok(&["check"]), "1 file can be read, and they fit together\n");
 }
 
 #[test]

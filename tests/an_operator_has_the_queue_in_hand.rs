@@ -274,6 +274,21 @@ fn a_full_queue_takes_no_more() {
     lab.builder(&["add", "d", lab.script("s", "true").to_str().expect("UTF-8"), "--platform", PLATFORM])
         .refused(75, "is full");
     assert_eq!(waiting(&lab).len(), 2);
+    // A timer's build goes where there is room, and where there is none as soon as there is.
+    let script = lab.script("s", "true");
+    let words = ["--platform", "freebsd-14", "--platform", PLATFORM, "--at", "2099-01-01T00:00:00Z"];
+    lab.ok(&[&["add", "both", script.to_str().expect("UTF-8")][..], &words].concat());
+    let file = lab.root().join("jobs/both.toml");
+    let text = std::fs::read_to_string(&file).expect("the job").replace("2099", "2020");
+    std::fs::write(&file, text).expect("a moment that has passed");
+    let once = || Finished::of(lab.program("builderd").arg("--once"));
+    assert!(once().stderr.contains("is full"));
+    let elsewhere = lab.spool.queue(&"freebsd-14".parse().expect("a platform")).expect("it");
+    assert_eq!((elsewhere.len(), waiting(&lab).len()), (1, 2));
+    lab.ok(&["cancel", "a"]);
+    assert_eq!(once().code, 0);
+    let elsewhere = lab.spool.queue(&"freebsd-14".parse().expect("a platform")).expect("it");
+    assert_eq!((elsewhere.len(), waiting(&lab)), (1, vec!["b".to_owned(), "both".to_owned()]));
     assert!(!lab.ok(&["ls"]).contains("\n  d "), "a job whose build does not fit is not added");
     assert_eq!(
         lab.spool.queue(&PLATFORM.parse().expect("a platform")).expect("it").first().map(|one| one.priority),

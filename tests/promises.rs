@@ -15,7 +15,8 @@
 //!    `a_jumping_clock_fires_nothing_twice.rs`
 //! 10. The queue does what its operator says: `an_operator_has_the_queue_in_hand.rs`,
 //!     `a_job_changes_under_an_operators_hand.rs`
-//! 11. What the end of a build owes happens, also after a crash: `what_an_end_owes.rs`
+//! 11. What the end of a build owes happens, also after a crash: `what_an_end_owes.rs`,
+//!     `the_example_hooks_do_what_they_say.rs`
 //! 12. A secret reaches its script and nothing else: `secrets_stay_secret.rs`
 //! 13. Who does not own the spool does what their role allows, and nothing with anybody else's files:
 //!     `a_person_does_what_their_role_allows.rs`, `a_local_user_asks_the_daemon.rs`

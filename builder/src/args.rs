@@ -79,6 +79,8 @@ pub enum Verb {
     Platform(PlatformVerb),
     /// Hand out nothing more, for maintenance; what runs goes on to its end
     Drain(DrainArgs),
+    /// Look whether all jobs, workers and platforms can be read
+    Check,
     /// Add, list and remove workers
     #[command(subcommand)]
     Worker(WorkerVerb),

@@ -97,6 +97,7 @@ fn carry_out(root: &Path, config: &Config, verb: &Verb) -> Result<ExitCode> {
         Verb::Edit(args) => verbs::edit::run(&spool, args)?,
         Verb::History(args) => verbs::history::run(&spool, args)?,
         Verb::Platform(verb) => verbs::platform::run(&spool, verb)?,
+        Verb::Check => verbs::check::run(&spool)?,
         Verb::Drain(args) => verbs::drain::run(&spool, args)?,
         Verb::Ls(args) => verbs::ls::run(&spool, args)?,
         Verb::Next(args) => verbs::next::run(&spool, args)?,

@@ -36,9 +36,13 @@ pub enum Files<'a> {
 pub fn terms(verb: &Verb) -> Terms<'_> {
     let (role, files) = match verb {
         Verb::Init | Verb::Gate(_) => (None, Files::None),
-        Verb::Ls(_) | Verb::Watch(_) | Verb::Log(_) | Verb::Show(_) | Verb::Next(_) | Verb::History(_) => {
-            (Some(Role::Read), Files::None)
-        }
+        Verb::Ls(_)
+        | Verb::Watch(_)
+        | Verb::Log(_)
+        | Verb::Show(_)
+        | Verb::Next(_)
+        | Verb::History(_)
+        | Verb::Check => (Some(Role::Read), Files::None),
         Verb::Get(args) if args.tar => (Some(Role::Read), Files::None),
         Verb::Get(args) => (Some(Role::Read), Files::Output(&args.output, args.force)),
         Verb::Add(args) => match &args.template {

@@ -15,6 +15,7 @@
 
 pub mod artifact_path;
 pub mod build_id;
+pub mod check;
 pub mod clock;
 pub mod config;
 pub mod console;

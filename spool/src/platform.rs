@@ -65,6 +65,14 @@ impl Spool {
         }
     }
 
+    /// What each file of a platform says, or why it can't be read.
+    pub(crate) fn standings(&self) -> Result<Vec<Result<()>>> {
+        let names = disk::names(&self.layout().directory("platforms"))?;
+        let platforms = names.iter().filter_map(|name| name.strip_suffix(".toml")?.parse::<Platform>().ok());
+        let read = |platform| record::read::<Standing>(&self.layout().platform(&platform)).map(drop);
+        Ok(platforms.map(read).collect())
+    }
+
     /// All platforms that are known, with their states: those with a queue, and those that have a state.
     pub fn platform_states(&self) -> Result<BTreeMap<Platform, State>> {
         let mut known = self.platforms()?;

@@ -158,8 +158,7 @@ impl Serving<'_, '_, '_> {
                     self.finishing = Some(self.result(outcome, duration_ms, executable, skipped));
                 }
                 ToServer::Abandon { reason } => {
-                    let reason: String = reason.chars().filter(|c| !c.is_control()).take(200).collect();
-                    self.held.give_up(&format!("its worker gave it back: {reason}"), clock::now())?;
+                    self.held.give_up(&format!("its worker gave it back: {}", tidy(&reason)), clock::now())?;
                     return Ok(Served::Gone);
                 }
                 other => return Err(out_of_turn(&other, "a message about the running build")),
@@ -273,15 +272,14 @@ impl Serving<'_, '_, '_> {
         executable: Vec<spool::artifact_path::ArtifactPath>,
         skipped: Vec<String>,
     ) -> BuildResult {
-        let mut result = BuildResult::unrun(self.stopped.clone().unwrap_or(outcome), clock::now());
+        let mut result = BuildResult::unrun(self.stopped.clone().unwrap_or_else(|| printable(outcome)), clock::now());
         result.started = Some(self.since);
         result.duration_ms = duration_ms;
         result.worker = Some(self.context.name.clone());
         result.artifacts = self.offered.len() as u64;
         result.artifact_bytes = self.offered.iter().map(|one| one.size).sum();
         result.executable = executable;
-        let printable = |line: String| line.chars().filter(|c| !c.is_control()).take(300).collect();
-        result.skipped = skipped.into_iter().take(100).map(printable).collect();
+        result.skipped = skipped.into_iter().take(100).map(|line| tidy(&line)).collect();
         result.system = self.context.system.clone();
         result
     }
@@ -311,9 +309,34 @@ impl Serving<'_, '_, '_> {
     }
 }
 
+/// A worker's own words end up in files, on terminals and in mails: few, and printable.
+fn tidy(words: &str) -> String {
+    words.chars().filter(|c| !c.is_control()).take(300).collect()
+}
+
+fn printable(outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::Aborted { reason } => Outcome::Aborted { reason: tidy(&reason) },
+        other => other,
+    }
+}
+
 fn input_name(name: &str) -> Result<&'static str> {
     [file::ENVIRONMENT, file::PACKAGES]
         .into_iter()
         .find(|known| *known == name)
         .ok_or_else(|| Error::new(Kind::Data, format!("`{}` is no input", name.escape_default())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_workers_reason_has_no_line_of_its_own() {
+        let said = Outcome::Aborted { reason: format!("no\nBcc: x\x1b[2J{}", "y".repeat(1000)) };
+        let Outcome::Aborted { reason } = printable(said) else { panic!("another outcome") };
+        assert!(reason.starts_with("noBcc: x[2Jyy") && reason.len() == 300, "{reason}");
+        assert_eq!(printable(Outcome::Lost), Outcome::Lost);
+    }
 }

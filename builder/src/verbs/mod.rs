@@ -2,6 +2,7 @@
 
 pub mod add;
 pub mod cancel;
+pub mod check;
 pub mod drain;
 pub mod edit;
 pub mod get;

@@ -9,7 +9,7 @@ use crate::name::{JobName, Platform};
 use crate::place::{Priority, Ticket};
 use crate::platform::State;
 use crate::queue::{NewBuild, Queues};
-use crate::record::Origin;
+use crate::record::{Origin, Request};
 use crate::spool::Spool;
 use crate::tmp;
 use jiff::Timestamp;
@@ -63,6 +63,18 @@ struct Due {
     note: Note,
 }
 
+/// What has to be done about it.
+#[derive(Default)]
+struct Owed {
+    /// All builds that it has in queues then.
+    queued: Vec<Queued>,
+    /// Those of them that are new.
+    builds: Vec<NewBuild>,
+    note: Option<Note>,
+    /// Why one of them can't be queued. The others are, and the moment stays due.
+    refused: Option<Error>,
+}
+
 /// What each of some jobs got, or why it got nothing.
 pub type Fired = Vec<(JobName, Result<Vec<Queued>>)>;
 
@@ -81,24 +93,23 @@ impl Spool {
         for name in names {
             let owed = self.job_in_effect(name).and_then(|job| match job {
                 Some((job, _)) => self.owed_builds(name, &job, &known, &mut queues, now),
-                None => Ok(None),
+                None => Ok(Owed::default()),
             });
-            fired.push((
-                name.clone(),
-                owed.map(|owed| {
-                    let Some((queued, new, note)) = owed else { return Vec::new() };
-                    builds.extend(new);
-                    notes.push((self.layout().timer(name), note.to_text().into_bytes()));
-                    queued
-                }),
-            ));
+            let queued = owed.and_then(|owed| {
+                builds.extend(owed.builds);
+                if let Some(refused) = owed.refused {
+                    return Err(refused);
+                }
+                notes.extend(owed.note.map(|note| (self.layout().timer(name), note.to_text().into_bytes())));
+                Ok(owed.queued)
+            });
+            fired.push((name.clone(), queued));
         }
         self.enqueue_all(&builds)?;
         tmp::replace_files(self.layout(), &notes)?;
         Ok(fired)
     }
 
-    #[allow(clippy::type_complexity)]
     fn owed_builds(
         &self,
         name: &JobName,
@@ -106,27 +117,31 @@ impl Spool {
         known: &BTreeMap<Platform, State>,
         queues: &mut Queues<'_>,
         now: Timestamp,
-    ) -> Result<Option<(Vec<Queued>, Vec<NewBuild>, Note)>> {
-        let Some(due) = self.due(name, job, known, now)? else { return Ok(None) };
-        let (mut queued, mut builds) = (Vec::new(), Vec::new());
+    ) -> Result<Owed> {
+        let mut owed = Owed::default();
+        let Some(due) = self.due(name, job, known, now)? else { return Ok(owed) };
         for platform in &due.platforms {
             let id = BuildId::of_timer(due.moment, name, platform);
             if let Some(ticket) = queues.of(name, platform)? {
-                queued.push(Queued { already: ticket.id != id, id: ticket.id });
+                owed.queued.push(Queued { already: ticket.id != id, id: ticket.id });
                 continue;
             }
             if self.is_past_queue(&id) {
                 continue;
             }
-            queues.make_room(platform)?;
+            if let Err(full) = queues.make_room(platform) {
+                owed.refused = Some(full);
+                continue;
+            }
             let (script, values) = job.script_for(platform, &BTreeMap::new())?;
             let ticket = Ticket { priority: job.priority, id };
             queues.add(&ticket);
-            queued.push(Queued { id: ticket.id.clone(), already: false });
-            let request = crate::record::Request { values, ..job.request(Origin::Timer, now) };
-            builds.push(NewBuild { ticket, request, script });
+            owed.queued.push(Queued { id: ticket.id.clone(), already: false });
+            let request = Request { values, ..job.request(Origin::Timer, now) };
+            owed.builds.push(NewBuild { ticket, request, script });
         }
-        Ok(Some((queued, builds, due.note)))
+        owed.note = Some(due.note);
+        Ok(owed)
     }
 
     /// What a job owes now: its latest moment, or its last one on platforms that have appeared since.
@@ -183,7 +198,7 @@ impl Spool {
             let ticket = Ticket { priority, id: BuildId::unique(clock::now(), name, platform)? };
             queued.push(Queued { id: ticket.id.clone(), already: false });
             let (script, values) = job.script_for(platform, &wishes.values)?;
-            let request = crate::record::Request { values, ..job.request(Origin::Run, clock::now()) };
+            let request = Request { values, ..job.request(Origin::Run, clock::now()) };
             builds.push(NewBuild { ticket, request, script });
         }
         self.enqueue_all(&builds)?;

@@ -114,9 +114,7 @@ impl Spool {
         }
         draft.published();
         disk::sync_dir(&self.layout().jobs())?;
-        self.note_good(name)?;
-        let queued = self.fire_locked(&[name.clone()], clock::now()).and_then(|mut all| all.remove(0).1);
-        let queued = queued.inspect_err(|_| {
+        let queued = self.fire_one(name).inspect_err(|_| {
             // Why it failed is what the caller wants to hear, and may be why this fails, too.
             let _ = self.remove_locked(name);
         })?;
@@ -130,8 +128,7 @@ impl Spool {
         let _lock = self.lock_jobs()?;
         self.check_new(name, job)?;
         tmp::replace_file(self.layout(), &self.layout().job(name), &pretty(job)?)?;
-        self.note_good(name)?;
-        let queued = self.fire_locked(&[name.clone()], clock::now()).and_then(|mut all| all.remove(0).1)?;
+        let queued = self.fire_one(name)?;
         wake::ring(&self.layout().wake_daemon());
         Ok(queued)
     }
@@ -143,7 +140,7 @@ impl Spool {
         let job = change(&before)?;
         self.check_new(name, &job)?;
         tmp::replace_file(self.layout(), &self.layout().job(name), &pretty(&job)?)?;
-        self.note_good(name)?;
+        let _ = self.note_good(name);
         let mut moved = Vec::new();
         if job.priority != before.priority {
             for ticket in self.queued_everywhere(name)? {
@@ -154,6 +151,14 @@ impl Spool {
         }
         wake::ring(&self.layout().wake_daemon());
         Ok(Changed { job, moved })
+    }
+
+    /// Queues what a job owes that has just been written. That it is good is noted on the way; nobody needs the
+    /// note before a hand breaks the file.
+    fn fire_one(&self, name: &JobName) -> Result<Vec<Queued>> {
+        let _ = self.note_good(name);
+        let mut fired = self.fire_locked(std::slice::from_ref(name), clock::now())?;
+        fired.pop().map_or(Ok(Vec::new()), |(_, queued)| queued)
     }
 
     fn check_new(&self, name: &JobName, job: &Job) -> Result<()> {

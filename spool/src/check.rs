@@ -1,0 +1,88 @@
+//! Whether what people wrote into a spool by hand can be read.
+
+use crate::error::Result;
+use crate::job::Job;
+use crate::name::JobName;
+use crate::spool::Spool;
+use std::collections::BTreeMap;
+
+/// What a check found.
+#[derive(Clone, Debug, Default)]
+pub struct Checked {
+    /// Files that can be read.
+    pub good: usize,
+    /// What is wrong, a line each, with the file's path or the job's name.
+    pub wrong: Vec<String>,
+}
+
+impl Spool {
+    /// Reads every job, worker and platform, and looks whether the jobs fit together.
+    pub fn check(&self) -> Result<Checked> {
+        let mut checked = Checked::default();
+        let mut jobs = BTreeMap::new();
+        for (name, job) in self.jobs()? {
+            if let Some(job) = checked.take(job) {
+                jobs.insert(name, job);
+            }
+        }
+        self.workers()?.into_values().for_each(|worker| drop(checked.take(worker)));
+        for standing in self.standings()? {
+            checked.take(standing);
+        }
+        checked.wrong.extend(misfits(&jobs));
+        Ok(checked)
+    }
+}
+
+impl Checked {
+    fn take<T>(&mut self, read: Result<T>) -> Option<T> {
+        match read {
+            Ok(value) => {
+                self.good += 1;
+                Some(value)
+            }
+            Err(e) => {
+                self.wrong.push(e.to_string());
+                None
+            }
+        }
+    }
+}
+
+/// Jobs that can't come after what they are to come after.
+fn misfits(jobs: &BTreeMap<JobName, Job>) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (name, job) in jobs {
+        for other in job.after.iter().filter(|other| !jobs.contains_key(*other)) {
+            wrong.push(format!("job {name} comes after {other}, and there is no such job"));
+        }
+    }
+    wrong
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+    use crate::platform::State;
+
+    #[test]
+    fn each_file_that_a_hand_has_broken_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let (spool, _) = Spool::init(&dir.path().join("spool")).unwrap();
+        spool.set_platform(&"p".parse().unwrap(), State::Paused, clock::now()).unwrap();
+        assert_eq!(spool.check().unwrap().good, 1);
+        let put = |path: std::path::PathBuf, text: &str| std::fs::write(path, text).unwrap();
+        let job = "created = \"2026-01-01T00:00:00Z\"\nplatforms = \"all\"\ntimeout_seconds = 1\nattempts = 1\nscript = \"x\"\n";
+        put(spool.layout().job(&"good".parse().unwrap()), job);
+        put(spool.layout().job(&"lonely".parse().unwrap()), &format!("after = [\"gone\"]\n{job}"));
+        put(spool.layout().job(&"broken".parse().unwrap()), &format!("cron = \"* * *\"\n{job}"));
+        put(spool.layout().worker(&"w".parse().unwrap()), "platforms = 1");
+        put(spool.layout().platform(&"q".parse().unwrap()), "state = \"pau");
+        let checked = spool.check().unwrap();
+        assert_eq!(checked.good, 3);
+        let named = |part: &str| checked.wrong.iter().any(|line| line.contains(part));
+        assert!(named("jobs/broken.toml: ") && named("workers/w.toml") && named("platforms/q.toml"), "{checked:?}");
+        assert!(named("lonely comes after gone") && checked.wrong.len() == 4, "{checked:?}");
+    }
+}
