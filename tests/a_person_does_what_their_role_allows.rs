@@ -238,6 +238,65 @@ fn a_role_is_the_end_of_what_a_key_can_do() {
 }
 
 #[test]
+fn who_submits_gets_at_no_secret() {
+    let office = office();
+    let dir = office.lab.path("secrets").join("hello");
+    std::fs::create_dir_all(&dir).expect("a directory");
+    std::fs::write(dir.join("token"), "s3cret-token\n").expect("a secret");
+    for (path, mode) in [(office.lab.path("secrets"), 0o700), (dir.clone(), 0o700), (dir.join("token"), 0o600)] {
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).expect("its mode");
+    }
+    office.lab.job_with("hello", "cat $BUILDER_SECRETS/token", &["--every", "never", "--secret", "token"]);
+    office.file("submit", "s", "cat $BUILDER_SECRETS/token || echo none; ls $HOME/../secrets || echo nothing");
+    let add = |name: &str, more: &[&str]| {
+        office.says("submit", &[&["add", name, "s", "--platform", PLATFORM, "--every", "never"][..], more].concat())
+    };
+    add("mine", &["--secret", "token"]).refused(77, "`add` takes the role admin");
+    add("hello", &["--replace"]).refused(77, "`add` takes the role admin");
+    office.says("submit", &["set", "hello", "--script", "s"]).refused(77, "`set` takes the role admin");
+    office.says("submit", &["edit", "hello", "--from", "s"]).refused(77, "`edit` takes the role admin");
+    office.says("submit", &["run", "hello", "--set", "A=b"]).refused(77, "`run` takes the role admin");
+    // The name of a job that had a secret, and is gone, is a name like any other.
+    office.ok("admin", &["rm", "hello"]);
+    assert_eq!(add("hello", &[]).code, 0);
+    let _worker = office.lab.local_worker("w0", &[]);
+    let id = office.ok("submit", &["run", "hello"]).trim().to_owned();
+    office.lab.finished(&id);
+    let log = office.ok("submit", &["log", &id]);
+    assert!(log.contains("none\n") && log.contains("nothing\n") && !log.contains("s3cret"), "{log}");
+}
+
+#[test]
+fn a_job_is_changed_and_edited_from_another_machine() {
+    let office = office();
+    office.lab.job("hello", "true");
+    office.file("admin", "s", "echo another");
+    assert!(office.ok("admin", &["set", "hello", "--script", "s", "--timeout", "5m"]).contains("hello is built"));
+    let job = || office.lab.spool.job(&"hello".parse().expect("a name")).expect("the job");
+    assert_eq!((job().script.as_str(), job().timeout_seconds), ("echo another", 300));
+    let edit = |editor: &str| {
+        let mut command = office.command("admin");
+        command.args(["edit", "hello"]).env("EDITOR", editor).env_remove("VISUAL");
+        Finished::of(&mut command)
+    };
+    assert_eq!(edit("true").stdout, "nothing was changed\n");
+    let edited = edit("sed -i 's/^timeout_seconds.*/timeout_seconds = 77/'");
+    assert_eq!((edited.code, job().timeout_seconds), (0, 77), "{edited:?}");
+    let wrong = edit("sed -i 's/^timeout_seconds.*/timeout_secnods = 78/'");
+    wrong.refused(65, "timeout_secnods");
+    let kept = wrong.stderr.trim().rsplit(' ').next().expect("a path");
+    std::fs::remove_file(kept).expect("the text is kept where it was edited");
+    let ours = office.lab.program("builder").get_program().to_string_lossy().into_owned();
+    let root = office.lab.root().display().to_string();
+    let meanwhile = format!("sh -c '{ours} --spool {root} set hello --timeout 5s >&2; echo >> $1' sh");
+    let late = edit(&meanwhile);
+    assert!(late.code == 75 && late.stderr.contains("somebody else has changed hello"), "{late:?}");
+    assert_eq!(job().timeout_seconds, 5);
+    // An editor at the other end would be a shell there.
+    office.ssh("admin", &[], &["builder", "edit", "hello"]).refused(77, "starts no editor here");
+}
+
+#[test]
 fn there_is_no_shell_no_forwarding_and_no_file_transfer() {
     let office = office();
     let told = office.ssh("submit", &[], &[]);

@@ -135,7 +135,12 @@ mod tests {
             (Role::Submit, &["add j - --platform p", "add j --template t --platform p", "run j", "cancel x"]),
             (
                 Role::Admin,
-                &["add j - --platform p --replace", "add j - --platform p --secret s", "set j --every daily"],
+                &[
+                    "run j --set A=b",
+                    "add j - --platform p --replace",
+                    "add j - --platform p --secret s",
+                    "set j --every daily",
+                ],
             ),
             (Role::Admin, &["edit j --from -", "platform drop p", "drain", "worker release w", "set j --script -"]),
             (Role::Admin, &["rm j", "worker add w --platform p", "worker add w - --platform p", "worker rm w"]),

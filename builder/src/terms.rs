@@ -49,6 +49,8 @@ pub fn terms(verb: &Verb) -> Terms<'_> {
             Some(template) => (Some(role_of_add(args)), Files::Template(template)),
             None => (Some(role_of_add(args)), Files::Input("script", args.script.as_deref())),
         },
+        // A value can be code where a template is careless, and the job may read secrets that its runner may not.
+        Verb::Run(args) if !args.values.is_empty() => (Some(Role::Admin), Files::None),
         Verb::Run(_) | Verb::Cancel(_) => (Some(Role::Submit), Files::None),
         Verb::Rm(_) | Verb::Drain(_) => (Some(Role::Admin), Files::None),
         Verb::Set(args) => match &args.script {
