@@ -58,7 +58,7 @@ fn listings_come_as_json_with_the_same_in_them() {
     lab.ok(&["add", "job", script.to_str().expect("UTF-8"), "--platform", PLATFORM, "--every", "weekly"]);
     let json = |words: &[&str]| serde_json::from_str::<serde_json::Value>(&lab.ok(words)).expect("JSON");
     let listing = json(&["ls", "--json"]);
-    assert_eq!(listing["jobs"][0]["every"], "weekly");
+    assert_eq!(listing["jobs"][0]["schedule"], "weekly");
     assert_eq!(listing["queued"][0]["platform"], PLATFORM);
     assert_eq!(listing["workers"][0]["name"], "jail1");
     assert_eq!(json(&["worker", "ls", "--json"])[0]["connected"], false);

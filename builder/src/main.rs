@@ -8,6 +8,7 @@
 
 mod args;
 mod out;
+mod terminal;
 mod text;
 mod verbs;
 mod words;
@@ -54,6 +55,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     let spool = config.open(root)?;
     match &cli.verb {
         Verb::Watch(args) => return verbs::watch::run(&spool, args),
+        Verb::Ls(args) => return verbs::ls::run(&spool, args),
         Verb::Init => {}
         Verb::Add(args) => verbs::add::run(&spool, &config, args)?,
         Verb::Rm(args) => verbs::rm::run(&spool, args)?,
@@ -63,7 +65,6 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Verb::History(args) => verbs::history::run(&spool, args)?,
         Verb::Platform(verb) => verbs::platform::run(&spool, verb)?,
         Verb::Drain(args) => verbs::drain::run(&spool, args)?,
-        Verb::Ls(args) => verbs::ls::run(&spool, args)?,
         Verb::Next(args) => verbs::next::run(&spool, args)?,
         Verb::Log(args) => verbs::log::run(&spool, args)?,
         Verb::Show(args) => verbs::show::run(&spool, args)?,
