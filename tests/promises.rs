@@ -14,8 +14,8 @@
 //! 9. A schedule means what crontab(5) and cron(8) say, whatever clocks do: `schedules_mean_what_crontab_says.rs`,
 //!    `a_jumping_clock_fires_nothing_twice.rs`
 //!
-//! And at the door: `bad_input_is_refused_in_one_line.rs`, `the_client_finds_what_is_meant.rs`, `templates_build_what_they_say.rs`,
-//! `the_readme_is_true.rs`
+//! And at the door: `bad_input_is_refused_in_one_line.rs`, `the_client_finds_what_is_meant.rs`,
+//! `the_client_fits_the_terminal.rs`, `templates_build_what_they_say.rs`, `the_readme_is_true.rs`
 
 use std::path::Path;
 

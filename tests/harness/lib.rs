@@ -3,9 +3,11 @@
 pub mod expressions;
 pub mod oracle;
 mod process;
+mod pty;
 mod sshd;
 
 pub use process::{Finished, Running, eventually, is_superuser, wait_for};
+pub use pty::Pty;
 pub use sshd::Sshd;
 
 use spool::Spool;
