@@ -59,7 +59,7 @@ pub enum Verb {
     /// Queue a build of a job now, in front of what timers queued
     Run(RunArgs),
     /// Show the schedule, the queues, what runs, and the workers
-    Ls(LsArgs),
+    Ls(ListArgs),
     /// Print the moments at which jobs, or an expression of crontab(5), are due
     Next(NextArgs),
     /// Follow a build from its first line, and exit as it does
@@ -288,6 +288,19 @@ pub struct LsArgs {
     /// As JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// What to list of all, and how.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Only these jobs and their builds [default: all, and platforms and workers]
+    pub names: Vec<String>,
+    /// As JSON, with exact times
+    #[arg(long)]
+    pub json: bool,
+    /// List again whenever something has changed: in place on a terminal, one after the other elsewhere
+    #[arg(long)]
+    pub watch: bool,
 }
 
 /// Whose moments, how many, and from when.

@@ -16,6 +16,7 @@ mod gate;
 mod host;
 mod out;
 mod tarball;
+mod terminal;
 mod terms;
 mod text;
 mod travel;
@@ -89,6 +90,7 @@ fn carry_out(root: &Path, config: &Config, verb: &Verb) -> Result<ExitCode> {
     let spool = config.open(root)?;
     match verb {
         Verb::Watch(args) => return verbs::watch::run(&spool, args),
+        Verb::Ls(args) => return verbs::ls::run(&spool, args),
         Verb::Init | Verb::Gate(_) => {}
         Verb::Add(args) => verbs::add::run(&spool, config, args)?,
         Verb::Rm(args) => verbs::rm::run(&spool, args)?,
@@ -99,7 +101,6 @@ fn carry_out(root: &Path, config: &Config, verb: &Verb) -> Result<ExitCode> {
         Verb::Platform(verb) => verbs::platform::run(&spool, verb)?,
         Verb::Check => verbs::check::run(&spool)?,
         Verb::Drain(args) => verbs::drain::run(&spool, args)?,
-        Verb::Ls(args) => verbs::ls::run(&spool, args)?,
         Verb::Next(args) => verbs::next::run(&spool, args)?,
         Verb::Log(args) => verbs::log::run(&spool, args)?,
         Verb::Show(args) => verbs::show::run(&spool, args)?,

@@ -11,16 +11,26 @@ pub fn print(text: &str) -> Result<()> {
 
 /// Prints a value as JSON, indented, with a newline at its end.
 pub fn json(value: &impl Serialize) -> Result<()> {
+    print(&as_json(value)?)
+}
+
+/// A value as JSON, indented, with a newline at its end.
+pub fn as_json(value: &impl Serialize) -> Result<String> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|e| Error::new(Kind::Internal, format!("this can't be printed as JSON: {e}")))?;
-    print(&format!("{text}\n"))
+    Ok(text + "\n")
 }
 
 /// `builder log … | head` ends when head does, and that is what was asked for.
 pub fn unless_closed(result: io::Result<()>) -> Result<()> {
+    is_closed(result).map(drop)
+}
+
+/// Whether nobody reads any more.
+pub fn is_closed(result: io::Result<()>) -> Result<bool> {
     match result {
-        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.at("write to", "standard output"),
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(true),
+        other => other.at("write to", "standard output").map(|()| false),
     }
 }
 

@@ -28,6 +28,50 @@ pub fn between(from: Timestamp, to: Timestamp) -> String {
     duration(to.duration_since(from).as_millis().max(0) as u64)
 }
 
+/// `due now`, `in 40 s`, `in 4 min`, `in 3 h`, `in 2 d`.
+pub fn until(at: Timestamp, now: Timestamp) -> String {
+    match at.duration_since(now).as_secs() {
+        ..=0 => "due now".to_owned(),
+        seconds => format!("in {}", rough(seconds)),
+    }
+}
+
+/// `just now`, `40 s ago`, `4 min ago`, `3 h ago`, `2 d ago`.
+pub fn since(at: Timestamp, now: Timestamp) -> String {
+    match now.duration_since(at).as_secs() {
+        ..=0 => "just now".to_owned(),
+        seconds => format!("{} ago", rough(seconds)),
+    }
+}
+
+/// The nearest whole number of the unit that people would choose.
+fn rough(seconds: i64) -> String {
+    let (minutes, hours, days) = ((seconds + 30) / 60, (seconds + 1800) / 3600, (seconds + 43_200) / 86_400);
+    match (seconds, minutes, hours) {
+        (..60, ..) => format!("{seconds} s"),
+        (_, ..60, _) => format!("{minutes} min"),
+        (_, _, ..48) => format!("{hours} h"),
+        _ => format!("{days} d"),
+    }
+}
+
+/// `1st`, `2nd`, `3rd`, `4th`, `11th`, `21st`.
+pub fn ordinal(number: usize) -> String {
+    let ending = match (number % 10, number % 100) {
+        (_, 11..=13) => "th",
+        (1, _) => "st",
+        (2, _) => "nd",
+        (3, _) => "rd",
+        _ => "th",
+    };
+    format!("{number}{ending}")
+}
+
+/// A text of somebody else's, fit for a terminal: nothing in it moves the cursor.
+pub fn tame(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
 /// `917B`, `7.08MB`, `1.07GB`: powers of 1000, three digits.
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
@@ -112,6 +156,50 @@ mod tests {
         ];
         for (ms, expected) in table {
             assert_eq!(duration(ms), expected);
+        }
+    }
+
+    #[test]
+    fn moments_read_as_people_say_them() {
+        let table = [
+            (-1, "due now"),
+            (0, "due now"),
+            (1, "in 1 s"),
+            (59, "in 59 s"),
+            (60, "in 1 min"),
+            (89, "in 1 min"),
+            (90, "in 2 min"),
+            (3569, "in 59 min"),
+            (3570, "in 1 h"),
+            (86_399, "in 24 h"),
+            (170_999, "in 47 h"),
+            (171_000, "in 2 d"),
+            (864_000, "in 10 d"),
+        ];
+        let now = Timestamp::UNIX_EPOCH;
+        let at = |seconds| Timestamp::from_second(seconds).unwrap();
+        for (seconds, expected) in table {
+            assert_eq!(until(at(seconds), now), expected, "{seconds}");
+        }
+        assert_eq!((since(now, at(200)), since(at(1), now)), ("3 min ago".to_owned(), "just now".to_owned()));
+    }
+
+    #[test]
+    fn ordinals_end_as_they_should() {
+        let table = [
+            (1, "1st"),
+            (2, "2nd"),
+            (3, "3rd"),
+            (4, "4th"),
+            (11, "11th"),
+            (12, "12th"),
+            (13, "13th"),
+            (21, "21st"),
+            (102, "102nd"),
+            (111, "111th"),
+        ];
+        for (number, expected) in table {
+            assert_eq!(ordinal(number), expected);
         }
     }
 

@@ -65,6 +65,11 @@ impl BuildId {
         &self.platform
     }
 
+    /// The six characters at its end, which hardly any other build has.
+    pub fn tail(&self) -> &str {
+        &self.text[self.text.len() - TAIL_LEN..]
+    }
+
     /// When it was asked for, or due; to the millisecond.
     pub fn time(&self) -> Timestamp {
         parse_time(&self.text[..BuildId::TIME_LEN]).unwrap_or(Timestamp::UNIX_EPOCH)
@@ -137,6 +142,7 @@ mod tests {
         let again: BuildId = id.as_str().parse().unwrap();
         assert_eq!((again.job(), again.platform()), (&job, &platform));
         assert_eq!(again.month(), "2026-11");
+        assert!(id.as_str().ends_with(&format!("-{}", again.tail())) && again.tail().len() == 6);
         assert_eq!(again.time().to_string(), "2026-11-24T09:47:01.123Z");
     }
 

@@ -47,6 +47,7 @@ pub mod suggest;
 pub mod template;
 pub mod tmp;
 pub mod upload;
+pub mod usual;
 pub mod wake;
 pub mod worker;
 

@@ -4,9 +4,11 @@ pub mod expressions;
 pub mod oracle;
 mod person;
 mod process;
+mod pty;
 mod sshd;
 
 pub use process::{DEADLINE, Finished, Running, eventually, is_superuser, wait_for};
+pub use pty::Pty;
 pub use sshd::Sshd;
 
 use spool::Spool;

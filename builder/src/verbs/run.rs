@@ -1,6 +1,6 @@
 //! `builder run`: a build now.
 
-use super::watch;
+use super::watch::{self, End};
 use crate::args::RunArgs;
 use crate::{out, words};
 use spool::error::{Error, Kind, Result};
@@ -26,7 +26,10 @@ pub fn run(spool: &Spool, args: &RunArgs) -> Result<ExitCode> {
     out::print(&queued.iter().map(|one| format!("{}\n", one.id)).collect::<String>())?;
     let mut code = 0;
     for one in queued.iter().filter(|_| args.wait) {
-        let outcome = watch::wait(spool, &one.id)?;
+        let outcome = match watch::wait(spool, &one.id)? {
+            End::Over(outcome) => outcome,
+            End::Left(signal) => return Ok(ExitCode::from(128 + signal)),
+        };
         out::hint(&format!("{} {outcome}", one.id));
         code = if code == 0 { outcome.exit_code() } else { code };
     }

@@ -1,8 +1,10 @@
 //! `builder worker`: who is let in with which key.
 
 use crate::args::{LsArgs, WorkerAddArgs, WorkerRmArgs};
+use crate::terminal::{Cell, Fit, Look, Row, Style, Table, cell};
 use crate::words::platforms;
 use crate::{out, text};
+use jiff::Timestamp;
 use serde::Serialize;
 use spool::config::Config;
 use spool::error::{At, Error, Kind, Result};
@@ -59,7 +61,9 @@ pub struct Listed {
     name: WorkerName,
     connected: bool,
     /// Until when it gets no builds, because too many failed at once.
-    quarantined: Option<jiff::Timestamp>,
+    quarantined: Option<Timestamp>,
+    /// How many builds failed at once with it, one after the other.
+    failed_at_once: usize,
     #[serde(flatten)]
     worker: Worker,
     #[serde(flatten)]
@@ -68,7 +72,7 @@ pub struct Listed {
 
 #[derive(Serialize)]
 struct SeenAs {
-    last_connected: Option<jiff::Timestamp>,
+    last_connected: Option<Timestamp>,
     system: std::collections::BTreeMap<String, String>,
 }
 
@@ -80,7 +84,10 @@ pub fn ls(spool: &Spool, args: &LsArgs) -> Result<()> {
     }
     match args.json {
         true => out::json(&listed),
-        false => out::print(&table(&listed)),
+        false => {
+            let lines = table(&listed, Look::of_stdout(), clock::now());
+            out::print(&lines.iter().map(|line| format!("{line}\n")).collect::<String>())
+        }
     }
 }
 
@@ -92,6 +99,7 @@ pub fn all(spool: &Spool) -> Result<(Vec<Listed>, Vec<String>)> {
         match worker {
             Ok(worker) => listed.push(Listed {
                 quarantined: spool.quarantined(&name, clock::now()),
+                failed_at_once: spool.health(&name).failed.len(),
                 name,
                 connected,
                 worker,
@@ -104,20 +112,27 @@ pub fn all(spool: &Spool) -> Result<(Vec<Listed>, Vec<String>)> {
 }
 
 /// The workers as lines.
-pub fn table(listed: &[Listed]) -> String {
-    let rows: Vec<Vec<String>> = listed
-        .iter()
-        .map(|one| {
-            let state = match (one.quarantined, one.connected, one.seen.last_connected) {
-                (Some(until), ..) => format!("quarantined until {}", text::minute(until)),
-                (None, true, _) => "connected".to_owned(),
-                (None, false, Some(last)) => format!("last connected {}", text::time(last)),
-                (None, false, None) => "never connected".to_owned(),
-            };
-            let platforms: Vec<&str> = one.worker.platforms.iter().map(|platform| platform.as_str()).collect();
-            let system = ["os", "arch"].iter().filter_map(|key| one.seen.system.get(*key).cloned());
-            vec![one.name.to_string(), platforms.join(","), state, system.collect::<Vec<_>>().join(" ")]
-        })
-        .collect();
-    text::table(&rows)
+pub fn table(listed: &[Listed], look: Look, now: Timestamp) -> Vec<String> {
+    let rows = listed.iter().map(|one| row(one, now)).collect();
+    Table { columns: &[Fit::Name, Fit::Words, Fit::Words, Fit::Words], rows }.lines(look)
+}
+
+fn row(one: &Listed, now: Timestamp) -> Row {
+    let state = match (one.quarantined, one.connected, one.seen.last_connected) {
+        (Some(_), ..) => cell("in quarantine").styled(Style::Bad),
+        (None, true, _) => cell("connected").styled(Style::Good),
+        (None, false, Some(last)) => cell(format!("last connected {}", text::since(last, now))).styled(Style::Faint),
+        (None, false, None) => cell("never connected").styled(Style::Faint),
+    };
+    let platforms: Vec<&str> = one.worker.platforms.iter().map(|platform| platform.as_str()).collect();
+    let system = ["os", "arch"].iter().filter_map(|key| one.seen.system.get(*key).map(|text| text::tame(text)));
+    let system = cell(system.collect::<Vec<_>>().join(" "));
+    Row { cells: vec![cell(one.name.as_str()), cell(platforms.join(",")), state, system], note: quarantine(one) }
+}
+
+fn quarantine(one: &Listed) -> Option<Cell> {
+    let until = text::minute(one.quarantined?);
+    let failed = text::count(one.failed_at_once, "build");
+    let note = format!("until {until}: {failed} failed at once; `builder worker release {}` ends it", one.name);
+    Some(cell(note).styled(Style::Bad))
 }

@@ -1,5 +1,6 @@
 //! The way into a queue, and out of it again: enqueue and claim.
 
+mod position;
 mod view;
 mod waiting;
 
