@@ -4,9 +4,20 @@ use serde::Serialize;
 use spool::error::{At, Error, Kind, Result};
 use std::io::{self, Write};
 
-/// Prints a text.
+/// Prints a text, and its last line also when that has no end.
 pub fn print(text: &str) -> Result<()> {
-    unless_closed(io::stdout().lock().write_all(text.as_bytes()))
+    unless_closed(all_of(text))
+}
+
+/// Prints a text. Says whether nobody reads any more.
+pub fn print_unless_closed(text: &str) -> Result<bool> {
+    is_closed(all_of(text))
+}
+
+fn all_of(text: &str) -> io::Result<()> {
+    let mut to = io::stdout().lock();
+    to.write_all(text.as_bytes())?;
+    to.flush()
 }
 
 /// Prints a value as JSON, indented, with a newline at its end.
@@ -26,8 +37,7 @@ pub fn unless_closed(result: io::Result<()>) -> Result<()> {
     is_closed(result).map(drop)
 }
 
-/// Whether nobody reads any more.
-pub fn is_closed(result: io::Result<()>) -> Result<bool> {
+fn is_closed(result: io::Result<()>) -> Result<bool> {
     match result {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(true),
         other => other.at("write to", "standard output").map(|()| false),

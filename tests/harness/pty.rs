@@ -43,6 +43,17 @@ impl Pty {
         Pty { master: master.into(), child, screen, printed: Vec::new() }
     }
 
+    /// The program's process number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Lets the program go on after it has stopped.
+    pub fn proceeds(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::CONT).expect("a signal");
+    }
+
     /// Types something.
     pub fn types(&mut self, bytes: &[u8]) {
         self.master.write_all(bytes).expect("typing");

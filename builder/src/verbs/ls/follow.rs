@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::SIGINT;
 use spool::clock;
 use spool::error::{At, Result};
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 
 /// Between two readings of the spool.
@@ -86,7 +86,7 @@ fn one_after_the_other(signals: &Signals, json: bool, read: impl Fn(Timestamp) -
         if !same || before.as_ref() != Some(&text) {
             let apart = if before.is_some() { "\n" } else { "" };
             let text = if json { out::as_json(&listing)? } else { text };
-            if out::is_closed(write!(io::stdout(), "{apart}{text}"))? {
+            if out::print_unless_closed(&format!("{apart}{text}"))? {
                 return Ok(());
             }
             super::complain(&listing);
