@@ -1,12 +1,13 @@
 //! `builder --host`, and what a person's key can't do behind the gate, tried with OpenSSH's own programs.
 
-use harness::{Finished, Lab, PLATFORM, Running, Sshd, wait_for};
+use harness::{Finished, Lab, PLATFORM, Pty, Running, Sshd, wait_for};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// A lab that people work on from elsewhere: `boss` without a gate, the others with the role of their name.
+/// A lab that people work on from elsewhere: `boss` without a gate, the others with the role of their name, and `screen`,
+/// who reads and may have a terminal.
 struct Office {
     lab: Lab,
     sshd: Sshd,
@@ -19,6 +20,7 @@ fn office() -> Office {
     let boss = lab.key("boss");
     let mut people = vec![(boss, String::new())];
     people.extend(["read", "submit", "admin"].map(|role| (lab.key(role), lab.gate(role, &format!("a-{role}")))));
+    people.push((lab.key("screen"), lab.gate("read", "a-screen").replace("restrict,", "restrict,pty,")));
     let people: Vec<_> = people.iter().map(|(key, options)| (key.as_path(), options.clone())).collect();
     let sshd = lab.people_sshd(&people);
     Office { lab, sshd }
@@ -215,6 +217,38 @@ fn ctrl_c_ends_the_watch_and_not_the_build() {
 }
 
 #[test]
+fn a_key_that_allows_a_terminal_gets_one_there() {
+    let office = office();
+    let go = office.lab.path("go");
+    office.lab.job("waits", &format!("echo begun; while [ ! -e {} ]; do sleep 0.05; done", go.display()));
+    let id = office.lab.run("waits");
+    let _worker = office.lab.local_worker("w0", &[]);
+    let watch = |who: &str| {
+        let mut command = office.command(who);
+        command.args(["watch", &id]);
+        let mut terminal = Pty::start(&command, 60, 10);
+        terminal.shows("] begun");
+        terminal
+    };
+    let mut drawn = watch("screen");
+    drawn.until("there is a status line below the console", |pty| {
+        let lines = pty.lines();
+        (lines.len() == 2 && lines[1].contains("waits: running")).then_some(())
+    });
+    assert!(drawn.lines().iter().all(|line| line.chars().count() <= 60), "{:?}", drawn.lines());
+    drawn.types(b"\x03");
+    assert_eq!(drawn.ended(), 130, "{}", drawn.printed());
+    assert!(drawn.printed().contains("goes on; "), "{}", drawn.printed());
+    // One that allows none has plain lines, and no complaint.
+    let mut plain = watch("read");
+    plain.types(b"\x03");
+    assert_eq!(plain.ended(), -1, "it died by the signal: {}", plain.printed());
+    assert!(!plain.printed().contains("PTY") && !plain.printed().contains("waits: running"), "{}", plain.printed());
+    std::fs::write(go, "").expect("the sign");
+    assert_eq!(office.lab.finished(&id).place.word(), "done");
+}
+
+#[test]
 fn a_role_is_the_end_of_what_a_key_can_do() {
     let office = office();
     office.lab.job("hello", "true");
@@ -365,11 +399,11 @@ fn a_shells_characters_do_nothing() {
     let mark = office.lab.path("mark");
     let touch = format!("touch {}", mark.display());
     for (command, code) in [
-        (format!("builder ls; {touch}"), 64),
-        (format!("builder ls\n{touch}"), 64),
-        (format!("builder ls && {touch}"), 64),
-        (format!("builder ls | {touch}"), 64),
-        (format!("builder ls > {}", mark.display()), 64),
+        (format!("builder check; {touch}"), 64),
+        (format!("builder check\n{touch}"), 64),
+        (format!("builder check && {touch}"), 64),
+        (format!("builder check | {touch}"), 64),
+        (format!("builder check > {}", mark.display()), 64),
         (format!("builder show $({touch})"), 64),
         (format!("builder show \"$({touch})\""), 66),
         (format!("builder show '`{touch}`'"), 66),

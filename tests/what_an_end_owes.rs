@@ -195,4 +195,12 @@ fn what_is_owed_survives_the_daemon() {
     assert_eq!(told, format!("{id}\n{id}\n"), "it had not been noted that the hook was over");
     assert!(lab.spool.owing().expect("what is owed").is_empty());
     assert_eq!(lab.spool.open_builds().expect("builds").len(), 1, "queued once");
+    // As after a crash before anything was noted, when what it had queued is built already.
+    {
+        let _worker = lab.local_worker("w", &["--keep"]);
+        wait_for("the next one is over", || ended(&lab, "next").len() == 1);
+    }
+    std::fs::write(lab.root().join("owed").join(&id), "").expect("a note that says nothing");
+    assert_eq!(Finished::of(lab.program("builderd").arg("--once")).code, 0);
+    assert_eq!((lab.spool.open_builds().expect("builds").len(), ended(&lab, "next").len()), (0, 1));
 }

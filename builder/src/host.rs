@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use spool::error::{At, Error, Kind, Result};
-use std::io::{self, IsTerminal};
+use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,17 +19,23 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// What ssh(1) exits with when it has failed itself.
 const SSH_FAILED: u8 = 255;
 
+/// What ssh(1) says when the key allows no terminal; then it gives up.
+const NO_TERMINAL: &str = "PTY allocation request failed";
+
 /// Does a verb there, and exits as it does.
 pub fn run(host: &str, cli: &Cli, typed: &ArgMatches) -> Result<ExitCode> {
     check(host)?;
     let Parcel { command, input, unpack } = travel::pack(cli, typed, true)?;
+    if terms(&cli.verb).draws
+        && io::stdin().is_terminal()
+        && io::stdout().is_terminal()
+        && let Some(status) = on_a_terminal(host, &command)?
+    {
+        return Ok(ExitCode::from(status));
+    }
     let mut ssh = Command::new("ssh");
-    let draws = terms(&cli.verb).draws && io::stdin().is_terminal() && io::stdout().is_terminal();
-    // That a connection with a terminal is closed is worth a line to ssh, and to nobody else.
-    ssh.args(if draws { &["-t", "-o", "LogLevel=ERROR"][..] } else { &["-T"] });
-    ssh.args(["--", host]).arg(command);
+    ssh.args(["-T", "--", host]).arg(command);
     ssh.stdin(match input {
-        Input::Nothing if draws => Stdio::inherit(),
         Input::Inherited => Stdio::inherit(),
         Input::File(file) => file.into(),
         Input::Nothing => Stdio::null(),
@@ -37,10 +43,7 @@ pub fn run(host: &str, cli: &Cli, typed: &ArgMatches) -> Result<ExitCode> {
     if unpack.is_some() {
         ssh.stdout(Stdio::piped());
     }
-    let mut child = ssh.spawn().map_err(|e| {
-        let why = Error::new(Kind::TryAgain, format!("ssh can't be started: {e}"));
-        why.hint("install OpenSSH's client, or put it into PATH")
-    })?;
+    let mut child = start(&mut ssh)?;
     let caught = pass_signals_on(&child)?;
     let output = child.stdout.take();
     let status = || ended(&child, &caught, host);
@@ -48,6 +51,40 @@ pub fn run(host: &str, cli: &Cli, typed: &ArgMatches) -> Result<ExitCode> {
         (Some(unpack), Some(output)) => unpack.receive(output, status),
         _ => status().map(ExitCode::from),
     }
+}
+
+fn start(ssh: &mut Command) -> Result<Child> {
+    ssh.spawn().map_err(|e| {
+        let why = Error::new(Kind::TryAgain, format!("ssh can't be started: {e}"));
+        why.hint("install OpenSSH's client, or put it into PATH")
+    })
+}
+
+/// Does a verb that only shows something, with a terminal there. Nothing when the key does not allow one.
+fn on_a_terminal(host: &str, command: &str) -> Result<Option<u8>> {
+    let mut ssh = Command::new("ssh");
+    // That a connection with a terminal is closed is worth a line to ssh, and to nobody else.
+    ssh.args(["-t", "-o", "LogLevel=ERROR", "--", host]).arg(command).stderr(Stdio::piped());
+    let mut child = start(&mut ssh)?;
+    let caught = pass_signals_on(&child)?;
+    // On this side are only ssh's own words; the verb's come by the terminal.
+    let refused = child.stderr.take().is_some_and(pass_words_on);
+    match ended(&child, &caught, host) {
+        Err(_) if refused => Ok(None),
+        status => status.map(Some),
+    }
+}
+
+/// Passes on what ssh says, but for its refusal of a terminal. Returns whether there was one.
+fn pass_words_on(from: impl Read) -> bool {
+    let mut refused = false;
+    for line in BufReader::new(from).split(b'\n').map_while(std::result::Result::ok) {
+        match line.starts_with(NO_TERMINAL.as_bytes()) {
+            true => refused = true,
+            false => drop(io::stderr().write_all(&[&line[..], b"\n"].concat())),
+        }
+    }
+    refused
 }
 
 /// A destination that ssh could take for anything else never reaches it.

@@ -31,9 +31,12 @@ impl Pty {
         let mut program = Command::new("setsid");
         program.args(["--ctty", "--wait"]).arg(command.get_program()).args(command.get_args());
         program.env("TERM", "xterm-256color").env_remove("NO_COLOR");
-        command.get_envs().for_each(|(name, value)| {
-            program.env(name, value.unwrap_or_default());
-        });
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => program.env(name, value),
+                None => program.env_remove(name),
+            };
+        }
         if let Some(dir) = command.get_current_dir() {
             program.current_dir(dir);
         }
