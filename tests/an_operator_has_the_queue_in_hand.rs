@@ -248,6 +248,8 @@ fn a_worker_that_fails_build_after_build_gets_none_for_a_while() {
     }
     let until = || lab.spool.quarantined(&"w".parse().expect("a name"), spool::clock::now());
     wait_for("it is in quarantine", || until().is_some());
+    let shown = lab.ok(&["worker", "ls"]);
+    assert!(shown.contains("in quarantine") && shown.contains("3 builds failed at once"), "{shown}");
     let id = lab.run("d");
     // One that is well takes it, and the other one could have.
     let well = lab.local_worker("well", &["--keep"]);

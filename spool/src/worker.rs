@@ -113,6 +113,15 @@ impl Spool {
         Ok(workers)
     }
 
+    /// The workers that have connected without being added: local ones.
+    pub fn local_workers(&self) -> Result<Vec<WorkerName>> {
+        let names = disk::names(&self.layout().workers())?;
+        let seen = names.iter().filter_map(|name| name.strip_suffix(".seen")?.parse::<WorkerName>().ok());
+        let mut local: Vec<WorkerName> = seen.filter(|name| !self.layout().worker(name).exists()).collect();
+        local.sort();
+        Ok(local)
+    }
+
     /// One worker.
     pub fn worker(&self, name: &WorkerName) -> Result<Worker> {
         record::read(&self.layout().worker(name))?.ok_or_else(|| {
@@ -142,11 +151,12 @@ impl Spool {
     /// Removes a worker. Its key opens nothing from now on; a session that is open ends at its next message.
     pub fn remove_worker(&self, name: &WorkerName) -> Result<()> {
         let _lock = self.lock_workers()?;
-        if !self.layout().worker(name).exists() {
+        if !self.layout().worker(name).exists() && !self.layout().worker_seen(name).exists() {
             self.worker(name)?;
         }
         disk::remove_file(&self.layout().worker(name))?;
         disk::remove_file(&self.layout().worker_seen(name))?;
+        self.forget_health(name)?;
         disk::sync_dir(&self.layout().workers())
     }
 

@@ -64,8 +64,9 @@ pub struct Listed {
     quarantined: Option<Timestamp>,
     /// How many builds failed at once with it, one after the other.
     failed_at_once: usize,
+    /// What was said of it; nothing of one that has only connected locally.
     #[serde(flatten)]
-    worker: Worker,
+    worker: Option<Worker>,
     #[serde(flatten)]
     seen: SeenAs,
 }
@@ -95,20 +96,25 @@ pub fn ls(spool: &Spool, args: &LsArgs) -> Result<()> {
 pub fn all(spool: &Spool) -> Result<(Vec<Listed>, Vec<String>)> {
     let (mut listed, mut broken) = (Vec::new(), Vec::new());
     for (name, worker) in spool.workers()? {
-        let (Seen { connected: last_connected, system }, connected) = spool.seen(&name).unwrap_or_default();
         match worker {
-            Ok(worker) => listed.push(Listed {
-                quarantined: spool.quarantined(&name, clock::now()),
-                failed_at_once: spool.health(&name).failed.len(),
-                name,
-                connected,
-                worker,
-                seen: SeenAs { last_connected, system },
-            }),
+            Ok(worker) => listed.push(one(spool, name, Some(worker))),
             Err(e) => broken.push(e.to_string()),
         }
     }
+    listed.extend(spool.local_workers()?.into_iter().map(|name| one(spool, name, None)));
     Ok((listed, broken))
+}
+
+fn one(spool: &Spool, name: WorkerName, worker: Option<Worker>) -> Listed {
+    let (Seen { connected: last_connected, system }, connected) = spool.seen(&name).unwrap_or_default();
+    Listed {
+        quarantined: spool.quarantined(&name, clock::now()),
+        failed_at_once: spool.health(&name).failed.len(),
+        name,
+        connected,
+        worker,
+        seen: SeenAs { last_connected, system },
+    }
 }
 
 /// The workers as lines.
@@ -124,10 +130,13 @@ fn row(one: &Listed, now: Timestamp) -> Row {
         (None, false, Some(last)) => cell(format!("last connected {}", text::since(last, now))).styled(Style::Faint),
         (None, false, None) => cell("never connected").styled(Style::Faint),
     };
-    let platforms: Vec<&str> = one.worker.platforms.iter().map(|platform| platform.as_str()).collect();
+    let platforms = match &one.worker {
+        Some(worker) => worker.platforms.iter().map(|platform| platform.as_str()).collect::<Vec<_>>().join(","),
+        None => "local".to_owned(),
+    };
     let system = ["os", "arch"].iter().filter_map(|key| one.seen.system.get(*key).map(|text| text::tame(text)));
     let system = cell(system.collect::<Vec<_>>().join(" "));
-    Row { cells: vec![cell(one.name.as_str()), cell(platforms.join(",")), state, system], note: quarantine(one) }
+    Row { cells: vec![cell(one.name.as_str()), cell(platforms), state, system], note: quarantine(one) }
 }
 
 fn quarantine(one: &Listed) -> Option<Cell> {
