@@ -55,6 +55,23 @@ fn a_job_can_not_come_after_itself() {
 }
 
 #[test]
+fn a_circle_that_a_hand_has_written_does_not_go_round() {
+    let lab = Lab::new();
+    lab.job("a", "true");
+    lab.job_with("b", "true", &["--after", "a"]);
+    let file = lab.root().join("jobs/a.toml");
+    let text = std::fs::read_to_string(&file).expect("the job");
+    std::fs::write(&file, format!("after = [\"b\"]\n{text}")).expect("a circle");
+    lab.builder(&["check"]).refused(65, "2 faults found");
+    let daemon = lab.daemon();
+    let _worker = lab.local_worker("w", &["--keep"]);
+    lab.run("a");
+    settled(&lab);
+    assert!(daemon.said().contains("a after b after a"), "{}", daemon.said());
+    assert!(ended(&lab, "a").len() == 1 && ended(&lab, "b").len() <= 1);
+}
+
+#[test]
 fn a_build_that_fails_is_tried_again_as_often_as_was_asked_for() {
     let lab = Lab::new();
     let count = lab.path("count");

@@ -1,7 +1,7 @@
 //! Whether what people wrote into a spool by hand can be read.
 
 use crate::error::Result;
-use crate::job::Job;
+use crate::job::{Job, no_circle};
 use crate::name::JobName;
 use crate::spool::Spool;
 use std::collections::BTreeMap;
@@ -57,6 +57,8 @@ fn misfits(jobs: &BTreeMap<JobName, Job>) -> Vec<String> {
             wrong.push(format!("job {name} comes after {other}, and there is no such job"));
         }
     }
+    let edges = jobs.iter().map(|(name, job)| (name.clone(), job.after.clone())).collect();
+    wrong.extend(jobs.keys().filter_map(|name| no_circle(&edges, name).err()).map(|e| e.to_string()));
     wrong
 }
 
@@ -77,12 +79,14 @@ mod tests {
         put(spool.layout().job(&"good".parse().unwrap()), job);
         put(spool.layout().job(&"lonely".parse().unwrap()), &format!("after = [\"gone\"]\n{job}"));
         put(spool.layout().job(&"broken".parse().unwrap()), &format!("cron = \"* * *\"\n{job}"));
+        put(spool.layout().job(&"round".parse().unwrap()), &format!("after = [\"round\"]\n{job}"));
         put(spool.layout().worker(&"w".parse().unwrap()), "platforms = 1");
         put(spool.layout().platform(&"q".parse().unwrap()), "state = \"pau");
         let checked = spool.check().unwrap();
-        assert_eq!(checked.good, 3);
+        assert_eq!(checked.good, 4);
         let named = |part: &str| checked.wrong.iter().any(|line| line.contains(part));
         assert!(named("jobs/broken.toml: ") && named("workers/w.toml") && named("platforms/q.toml"), "{checked:?}");
-        assert!(named("lonely comes after gone") && checked.wrong.len() == 4, "{checked:?}");
+        assert_eq!(checked.wrong.len(), 5, "{checked:?}");
+        assert!(named("lonely comes after gone") && named("round after round"), "{checked:?}");
     }
 }

@@ -15,14 +15,15 @@ pub fn check(spool: &Spool, name: &JobName, after: &[JobName]) -> Result<()> {
     let mut edges: BTreeMap<JobName, Vec<JobName>> =
         jobs.filter_map(|(name, job)| Some((name, job.ok()?.after))).collect();
     edges.insert(name.clone(), after.to_vec());
-    match circle(&edges, name) {
-        None => Ok(()),
-        Some(path) => {
-            let shown: Vec<&str> = path.iter().map(JobName::as_str).collect();
-            Err(Error::new(Kind::Data, format!("{name} would come after itself: {}", shown.join(" after ")))
-                .hint("leave out one of these"))
-        }
-    }
+    no_circle(&edges, name)
+}
+
+/// Makes sure that a job does not come after itself, given what each job comes after.
+pub fn no_circle(edges: &BTreeMap<JobName, Vec<JobName>>, name: &JobName) -> Result<()> {
+    let Some(path) = circle(edges, name) else { return Ok(()) };
+    let shown: Vec<&str> = path.iter().map(JobName::as_str).collect();
+    Err(Error::new(Kind::Data, format!("{name} would come after itself: {}", shown.join(" after ")))
+        .hint("leave out one of these"))
 }
 
 /// A way from a job back to itself, with the job at both ends.

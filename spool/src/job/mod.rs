@@ -7,6 +7,7 @@ mod jobs;
 mod owed;
 mod script;
 
+pub use after::no_circle;
 pub use fire::{Fired, Queued, Wishes};
 pub use jobs::{Changed, stamp};
 pub use owed::{Ended, Owed, delay};
