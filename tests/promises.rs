@@ -20,6 +20,8 @@
 //! 13. Who does not own the spool does what their role allows, and nothing with anybody else's files:
 //!     `a_person_does_what_their_role_allows.rs`, `a_local_user_asks_the_daemon.rs`
 //!
+//! 14. TAB completes what is meant, at once, and never complains: `a_tab_completes_from_the_spool.rs`
+//!
 //! And at the door: `bad_input_is_refused_in_one_line.rs`, `the_client_finds_what_is_meant.rs`, `templates_build_what_they_say.rs`,
 //! `the_readme_is_true.rs`
 

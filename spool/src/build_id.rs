@@ -65,6 +65,11 @@ impl BuildId {
         &self.platform
     }
 
+    /// The six characters at its end: short, and enough to find it again.
+    pub fn tail(&self) -> &str {
+        &self.text[self.text.len() - TAIL_LEN..]
+    }
+
     /// When it was asked for, or due; to the millisecond.
     pub fn time(&self) -> Timestamp {
         parse_time(&self.text[..BuildId::TIME_LEN]).unwrap_or(Timestamp::UNIX_EPOCH)
