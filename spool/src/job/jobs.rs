@@ -115,7 +115,7 @@ impl Spool {
         draft.published();
         disk::sync_dir(&self.layout().jobs())?;
         self.note_good(name)?;
-        let queued = self.fire_locked(&[name.clone()], clock::now()).and_then(|mut all| all.remove(0).1);
+        let queued = self.fire_locked(std::slice::from_ref(name), clock::now()).and_then(|mut all| all.remove(0).1);
         let queued = queued.inspect_err(|_| {
             // Why it failed is what the caller wants to hear, and may be why this fails, too.
             let _ = self.remove_locked(name);
@@ -131,7 +131,7 @@ impl Spool {
         self.check_new(name, job)?;
         tmp::replace_file(self.layout(), &self.layout().job(name), &pretty(job)?)?;
         self.note_good(name)?;
-        let queued = self.fire_locked(&[name.clone()], clock::now()).and_then(|mut all| all.remove(0).1)?;
+        let queued = self.fire_locked(std::slice::from_ref(name), clock::now()).and_then(|mut all| all.remove(0).1)?;
         wake::ring(&self.layout().wake_daemon());
         Ok(queued)
     }
