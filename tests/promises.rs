@@ -23,7 +23,7 @@
 //! 14. TAB completes what is meant, at once, and never complains: `a_tab_completes_from_the_spool.rs`
 //!
 //! And at the door: `bad_input_is_refused_in_one_line.rs`, `the_client_finds_what_is_meant.rs`, `templates_build_what_they_say.rs`,
-//! `the_readme_is_true.rs`
+//! `the_readme_is_true.rs`, `the_manual_names_what_there_is.rs`
 
 use std::path::Path;
 
