@@ -1,6 +1,6 @@
 //! The command line. Names stay text here: their parsers say more than a usage message can.
 
-use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use spool::digest::Sha256;
 use spool::error::{Error, Kind};
 use spool::name::Person;
@@ -86,6 +86,11 @@ pub enum Verb {
     Worker(WorkerVerb),
     /// Carry out what somebody else asks for, within a role: the forced command of a person's key
     Gate(GateArgs),
+    /// Print the script with which a shell completes verbs, options, jobs and builds
+    Completion(CompletionArgs),
+    /// Print what a word can become: what such a script asks
+    #[command(hide = true)]
+    Complete(CompleteArgs),
 }
 
 /// A new job.
@@ -418,4 +423,30 @@ pub struct GateArgs {
     /// What the person is called
     #[arg(long, value_name = "WHO")]
     pub name: Option<Person>,
+}
+
+/// A shell that can complete.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+#[allow(missing_docs)]
+pub enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+/// For which shell.
+#[derive(Debug, Args)]
+pub struct CompletionArgs {
+    /// The shell
+    pub shell: Shell,
+}
+
+/// What a shell asks.
+#[derive(Debug, Args)]
+pub struct CompleteArgs {
+    /// Which shell asks
+    pub shell: Shell,
+    /// The words up to the cursor; of bash the line up to there, and the word that it takes for the last one
+    #[arg(last = true)]
+    pub words: Vec<String>,
 }

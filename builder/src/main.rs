@@ -12,6 +12,7 @@
 
 mod args;
 mod ask;
+mod complete;
 mod gate;
 mod host;
 mod out;
@@ -50,6 +51,8 @@ fn fail(error: &Error) -> ExitCode {
 fn run(cli: &Cli, typed: &ArgMatches) -> Result<ExitCode> {
     match &cli.verb {
         Verb::Gate(args) => return gate::run(cli, args),
+        Verb::Completion(args) => return complete::script(args),
+        Verb::Complete(args) => return complete::run(args),
         // An expression means the same everywhere, with or without a spool.
         Verb::Next(args) if args.cron.is_some() && cli.host.is_none() => {
             return carry_out(Path::new(""), &Config::default(), &cli.verb);
@@ -91,7 +94,7 @@ fn carry_out(root: &Path, config: &Config, verb: &Verb) -> Result<ExitCode> {
     match verb {
         Verb::Watch(args) => return verbs::watch::run(&spool, args),
         Verb::Ls(args) => return verbs::ls::run(&spool, args),
-        Verb::Init | Verb::Gate(_) => {}
+        Verb::Init | Verb::Gate(_) | Verb::Completion(_) | Verb::Complete(_) => {}
         Verb::Add(args) => verbs::add::run(&spool, config, args)?,
         Verb::Rm(args) => verbs::rm::run(&spool, args)?,
         Verb::Run(args) => return verbs::run::run(&spool, args),

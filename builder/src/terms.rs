@@ -35,7 +35,7 @@ pub enum Files<'a> {
 /// States the terms of a verb.
 pub fn terms(verb: &Verb) -> Terms<'_> {
     let (role, files) = match verb {
-        Verb::Init | Verb::Gate(_) => (None, Files::None),
+        Verb::Init | Verb::Gate(_) | Verb::Completion(_) | Verb::Complete(_) => (None, Files::None),
         Verb::Ls(_)
         | Verb::Watch(_)
         | Verb::Log(_)

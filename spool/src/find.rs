@@ -95,21 +95,23 @@ impl Spool {
             months.extend(disk::names(&self.layout().ended(end))?.into_iter().map(|month| (month, end)));
         }
         months.sort_by(|a, b| b.cmp(a));
-        let mut found: Vec<(BuildId, End)> = Vec::new();
+        let mut found: Vec<(String, End)> = Vec::new();
         let mut last_month = String::new();
         for (month, end) in months {
             // Both directories of a month are read before it is known which builds are its newest.
             if found.len() >= most && month != last_month {
                 break;
             }
-            let names = disk::names(&self.layout().ended(end).join(&month))?;
-            let ids = names.iter().filter(|name| wanted(name)).filter_map(|name| name.parse::<BuildId>().ok());
-            found.extend(ids.filter(|id| id.month() == month).map(|id| (id, end)));
+            let (names, start) = (disk::names(&self.layout().ended(end).join(&month))?, month.replacen('-', "", 1));
+            found.extend(
+                names.into_iter().filter(|name| name.starts_with(&start) && wanted(name)).map(|one| (one, end)),
+            );
             last_month = month;
         }
-        found.sort_by(|a, b| b.0.cmp(&a.0));
-        found.truncate(most);
-        Ok(found.into_iter().map(|(id, end)| Build { spool: self, id, place: Place::Ended(end) }).collect())
+        // Names sort as ids do, and only as many are parsed as are wanted.
+        found.sort_unstable_by(|a, b| b.cmp(a));
+        let ids = found.iter().filter_map(|(name, end)| Some((name.parse::<BuildId>().ok()?, *end)));
+        Ok(ids.take(most).map(|(id, end)| Build { spool: self, id, place: Place::Ended(end) }).collect())
     }
 
     /// The newest build of a job, on a platform or anywhere: running before queued before finished ones.

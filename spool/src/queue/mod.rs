@@ -124,6 +124,21 @@ impl Spool {
         Ok(())
     }
 
+    /// The queued builds of a platform whose ids pass a test, the newest first; `most` of them at the most. Only those
+    /// are parsed.
+    pub fn newest_queued(
+        &self,
+        platform: &Platform,
+        most: usize,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<Vec<Ticket>> {
+        const PRIORITY: usize = "50-".len();
+        let mut names = disk::names(&self.layout().queue(platform))?;
+        names.retain(|name| name.get(PRIORITY..).is_some_and(&wanted));
+        names.sort_unstable_by(|a, b| b.get(PRIORITY..).cmp(&a.get(PRIORITY..)));
+        Ok(names.iter().filter_map(|name| name.parse().ok()).take(most).collect())
+    }
+
     /// The builds that wait for this platform, first come first. Names that are no tickets are left out.
     pub fn queue(&self, platform: &Platform) -> Result<BTreeSet<Ticket>> {
         let names = disk::names(&self.layout().queue(platform))?;
