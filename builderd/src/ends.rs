@@ -10,11 +10,14 @@ use spool::job::{Ended, Owed, Queued};
 use std::collections::{BTreeMap, BTreeSet};
 use tracing::{error, info};
 
+/// When something that could not be done is tried again.
+const AGAIN: SignedDuration = SignedDuration::from_secs(60);
+
 /// The ends that are being worked on.
 pub struct Ends {
     hooks: Hooks,
     retry: SignedDuration,
-    /// Builds that are to be tried again, and when.
+    /// Builds that are to be looked at later: because a retry waits, or something could not be done.
     later: BTreeMap<BuildId, Timestamp>,
     /// Builds whose hooks run.
     hooked: BTreeSet<BuildId>,
@@ -40,6 +43,7 @@ impl Ends {
             }
             if let Err(e) = self.pay(spool, timers, &id, now) {
                 error!(build = %id, "what its end owes can't be done: {e}");
+                self.later.insert(id, now.checked_add(AGAIN).unwrap_or(Timestamp::MAX));
             }
         }
     }

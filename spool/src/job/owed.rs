@@ -80,11 +80,10 @@ impl Spool {
         disk::sync_dir(&self.layout().all_owed())
     }
 
-    /// The builds whose end owes something, the oldest first.
-    pub fn owing(&self) -> Result<Vec<BuildId>> {
+    /// The builds whose end owes something.
+    pub fn owing(&self) -> Result<BTreeSet<BuildId>> {
         let names = disk::names(&self.layout().all_owed())?;
-        let ids: BTreeSet<BuildId> = names.iter().filter_map(|name| name.parse().ok()).collect();
-        Ok(ids.into_iter().collect())
+        Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
     }
 
     /// A build that is over, with what it owes. Nothing when it is not over yet, or was removed.
