@@ -13,6 +13,7 @@
 mod args;
 mod ask;
 mod complete;
+mod copy;
 mod gate;
 mod host;
 mod out;

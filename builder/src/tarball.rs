@@ -3,8 +3,8 @@
 //! What it writes lies outside the spool, where the calls that the spool library reserves are everybody's.
 #![allow(clippy::disallowed_methods)]
 
+use crate::copy::{check, refuse_to_replace};
 use crate::out;
-use crate::verbs::get::{check, refuse_to_replace};
 use spool::artifact_path::ArtifactPath;
 use spool::digest::Sha256;
 use spool::error::{At, Error, Kind, Result};

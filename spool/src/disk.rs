@@ -13,6 +13,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+/// More new files than this are made durable by one syncfs(2) instead of an fsync(2) each.
+pub(crate) const FEW: usize = 8;
+
 /// What a no-replace operation met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moved {

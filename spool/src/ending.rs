@@ -3,7 +3,7 @@
 use crate::digest::Sha256;
 use crate::disk::{self, Moved};
 use crate::error::{At, Error, Kind, Result};
-use crate::held::{FEW, HeldBuild};
+use crate::held::HeldBuild;
 use crate::layout::file;
 use crate::manifest::Manifest;
 use crate::place::{End, Priority, Ticket};
@@ -65,7 +65,7 @@ impl HeldBuild<'_> {
         let root = self.path().join(file::ARTIFACTS);
         match count {
             0 => Ok(()),
-            1..=FEW => walkdir::WalkDir::new(&root)
+            1..=disk::FEW => walkdir::WalkDir::new(&root)
                 .contents_first(true)
                 .into_iter()
                 .filter_map(|entry| entry.ok())

@@ -15,9 +15,6 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::PathBuf;
 
-/// More new artifacts than this are made durable by one syncfs(2) instead of an fsync(2) each.
-pub(crate) const FEW: usize = 8;
-
 /// An active build whose directory is locked by this process.
 ///
 /// The lock follows the directory through renames, and goes with the process however it dies.
@@ -171,7 +168,7 @@ impl<'s> HeldBuild<'s> {
         if !offered.is_empty() {
             disk::make_dir(&artifacts)?;
         }
-        let batch = offered.len() > FEW;
+        let batch = offered.len() > disk::FEW;
         if batch {
             disk::sync_all_of(self.spool.layout().root())?;
         }

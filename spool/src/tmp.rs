@@ -2,7 +2,6 @@
 
 use crate::disk;
 use crate::error::{At, Error, Kind, Result};
-use crate::held::FEW;
 use crate::layout::Layout;
 use fs2::FileExt;
 use std::fs::File;
@@ -45,7 +44,11 @@ impl Draft {
     fn locked(layout: &Layout, make: impl Fn(&Path) -> Result<File>) -> Result<Draft> {
         for _ in 0..100 {
             let path = fresh_path(layout);
-            let handle = make(&path)?;
+            let handle = match make(&path) {
+                // A directory that went between its making and its opening; where tmp/ itself is gone, there is an end.
+                Err(e) if e.kind() == Kind::NoInput && layout.tmp().is_dir() => continue,
+                made => made?,
+            };
             let locked = FileExt::try_lock_exclusive(&handle).is_ok();
             if locked && handle.metadata().is_ok_and(|meta| meta.nlink() > 0) && path.exists() {
                 return Ok(Draft { path, handle, published: false });
@@ -100,7 +103,7 @@ pub fn replace_file(layout: &Layout, path: &Path, bytes: &[u8]) -> Result<()> {
 /// Replaces or makes files atomically, each. Durable as soon as the system gets to it, or at once when there
 /// are few; until then a power cut may leave one empty or as it was.
 pub fn replace_files(layout: &Layout, files: &[(PathBuf, Vec<u8>)]) -> Result<()> {
-    if files.len() <= FEW {
+    if files.len() <= disk::FEW {
         return files.iter().try_for_each(|(path, bytes)| replace_file(layout, path, bytes));
     }
     for (path, bytes) in files {

@@ -2,10 +2,10 @@
 
 use super::Worker;
 use super::handover::{Ran, hand_over};
+use super::job::Job;
 use super::link::{Link, outcome_of};
 use super::place::Room;
 use super::process::Process;
-use super::secrets::Secrets;
 use super::strays::Household;
 use super::system::{self, Inputs};
 use super::talk::Talk;
@@ -13,22 +13,9 @@ use super::transport::Transport;
 use super::watch::{Watch, Why};
 use crate::protocol::ToServer;
 use rustix::process::Signal;
-use spool::build_id::BuildId;
 use spool::error::Result;
 use spool::record::Outcome;
-use std::time::Duration;
 use tracing::info;
-
-/// What the server gave out.
-pub struct Job {
-    pub id: BuildId,
-    pub script: Vec<u8>,
-    pub timeout: Duration,
-    /// For how long it may print nothing.
-    pub silence: Option<Duration>,
-    pub secrets: Secrets,
-    pub source_date: Option<i64>,
-}
 
 /// How it went for the worker.
 pub enum End {

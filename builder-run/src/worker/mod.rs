@@ -4,6 +4,7 @@ mod build;
 mod collect;
 mod guard;
 mod handover;
+mod job;
 mod link;
 mod place;
 mod process;
@@ -19,6 +20,7 @@ pub use guard::run as guard;
 
 use crate::args::WorkerArgs;
 use crate::protocol::{PROTOCOL, ToServer, ToWorker};
+use job::Job;
 use link::{Event, Link};
 use secrets::Secrets;
 use spool::error::{Error, Kind, Result};
@@ -132,13 +134,13 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn wait(&self, link: &mut Link) -> Result<Option<build::Job>> {
+    fn wait(&self, link: &mut Link) -> Result<Option<Job>> {
         let mut secrets = Secrets::default();
         loop {
             match link.next(Duration::from_secs(3600))? {
                 Event::Message(ToWorker::Secret { name, .. }, content) => secrets.add(name, content),
                 Event::Message(ToWorker::Build { id, timeout_seconds, silence_seconds, source_date, .. }, script) => {
-                    return Ok(Some(build::Job {
+                    return Ok(Some(Job {
                         id,
                         script,
                         secrets,

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
-use super::build::Job;
+use super::job::Job;
 use super::place::Room;
 
 /// Operating system, kernel, architecture, cores, memory and versions.

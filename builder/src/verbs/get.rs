@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods)]
 
 use crate::args::GetArgs;
+use crate::copy::{check, refuse_to_replace};
 use crate::{out, tarball};
 use spool::Spool;
 use spool::artifact_path::ArtifactPath;
@@ -32,16 +33,6 @@ pub fn run(spool: &Spool, args: &GetArgs) -> Result<()> {
         out::print(&format!("{}\n", target.display()))?;
     }
     Ok(())
-}
-
-/// Refuses an artifact whose place is taken.
-pub fn refuse_to_replace(output: &Path, path: &ArtifactPath) -> Result<()> {
-    let target = output.join(path.as_str());
-    match target.exists() {
-        true => Err(Error::new(Kind::CantCreate, format!("{} is there already", target.display()))
-            .hint("nothing was copied; give another directory with -o, or --force")),
-        false => Ok(()),
-    }
 }
 
 /// The build that is meant; of a job the newest that exited 0.
@@ -107,16 +98,4 @@ fn copy_checked(from: &Path, part: &Path, sha256: &Sha256, mode: u32) -> Result<
     io::copy(&mut source, &mut file).at("write", part)?;
     file.rewind().at("read", part)?;
     check(from, file, sha256)
-}
-
-/// Reads an artifact's copy to its end: it must have the content that its name in the manifest has.
-pub fn check(from: &Path, copy: impl io::Read, sha256: &Sha256) -> Result<()> {
-    let (found, _) = Sha256::of_reader(copy).at("read", from)?;
-    match found == *sha256 {
-        true => Ok(()),
-        false => {
-            Err(Error::new(Kind::Data, format!("{} is damaged: its SHA-256 is {found}, not {sha256}", from.display()))
-                .hint("it was not copied; build it again"))
-        }
-    }
 }

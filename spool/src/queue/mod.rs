@@ -11,7 +11,7 @@ use crate::build_id::BuildId;
 use crate::disk::{self, Moved};
 use crate::error::{At, Error, Kind, Result};
 use crate::find;
-use crate::held::{FEW, HeldBuild};
+use crate::held::HeldBuild;
 use crate::layout::file;
 use crate::name::{JobName, Platform, WorkerName};
 use crate::place::{Priority, Ticket};
@@ -62,7 +62,7 @@ impl Spool {
     /// Order: everything is complete and durable under `tmp/`, then renames that never replace, then the
     /// queues' directories are synced. Many builds are made durable by one syncfs(2) instead of many syncs.
     pub fn enqueue_all(&self, builds: &[NewBuild]) -> Result<()> {
-        let together = builds.len() > FEW;
+        let together = builds.len() > disk::FEW;
         if together {
             self.store().bring(&builds.iter().map(|build| build.script.as_slice()).collect::<Vec<_>>())?;
         }
