@@ -4,6 +4,7 @@
 //! middle of a line wants neither an error nor to wait: what can't be read, or not soon, completes nothing. It is a verb
 //! and not a variable of the environment, so that nobody can make another command answer as if it were asked.
 
+mod attach;
 mod known;
 mod line;
 mod takes;
@@ -70,7 +71,7 @@ struct Found {
 fn look_up(line: &Line) -> Found {
     let paths = Arc::new(AtomicU8::new(0));
     let known = Arc::new(Known::of(&line.words));
-    let mut command = takes::attached(Cli::command(), &known, &paths);
+    let mut command = attach::attached(Cli::command(), &known, &paths);
     let mut words = line.words.clone();
     words.push(line.word.clone());
     let words: Vec<OsString> = words.into_iter().map(OsString::from).collect();
