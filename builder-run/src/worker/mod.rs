@@ -6,6 +6,7 @@ mod guard;
 mod handover;
 mod job;
 mod link;
+mod local;
 mod place;
 mod process;
 mod secrets;
@@ -22,10 +23,13 @@ use crate::args::WorkerArgs;
 use crate::protocol::{PROTOCOL, ToServer, ToWorker};
 use job::Job;
 use link::{Event, Link};
+use local::Local;
 use secrets::Secrets;
 use spool::error::{Error, Kind, Result};
+use ssh::Ssh;
 use std::time::Duration;
 use tracing::{info, warn};
+use transport::Transport;
 
 /// The longest pause between two attempts to connect.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -73,7 +77,7 @@ impl<'a> Worker<'a> {
     }
 
     fn session(&self, pause: &mut Duration) -> Result<Ended> {
-        let mut transport = transport::connect(self.args, &self.place)?;
+        let mut transport = connect(self.args, &self.place)?;
         let mut link = Link::new(transport.session()?, &self.signals)?;
         let ended = self.converse(transport.as_mut(), &mut link, pause);
         // A server that has refused does not read any more; what it said is the better reason.
@@ -83,12 +87,7 @@ impl<'a> Worker<'a> {
         })
     }
 
-    fn converse(
-        &self,
-        transport: &mut dyn transport::Transport,
-        link: &mut Link,
-        pause: &mut Duration,
-    ) -> Result<Ended> {
+    fn converse(&self, transport: &mut dyn Transport, link: &mut Link, pause: &mut Duration) -> Result<Ended> {
         let hello = match link.next(Duration::from_secs(30))? {
             Event::Message(ToWorker::Hello { protocol, version, grace_seconds }, _) => {
                 (protocol, version, grace_seconds)
@@ -156,6 +155,17 @@ impl<'a> Worker<'a> {
                     return Err(Error::new(Kind::TryAgain, format!("the connection is lost: {}", other.describe())));
                 }
             }
+        }
+    }
+}
+
+/// Connects as the command line says.
+fn connect(args: &WorkerArgs, place: &place::Place) -> Result<Box<dyn Transport>> {
+    match (&args.local, &args.server) {
+        (Some(spool), _) => Ok(Box::new(Local::new(spool.clone(), args.name.to_string()))),
+        (None, Some(server)) => Ssh::connect(server, args, place).map(|ssh| Box::new(ssh) as Box<dyn Transport>),
+        (None, None) => {
+            Err(Error::new(Kind::Usage, "no server is named").hint("give ssh://USER@HOST or --local SPOOL"))
         }
     }
 }
