@@ -1,7 +1,7 @@
 //! The daemon's round: mend, fire, sleep until something is due or somebody rings.
 
 use crate::ends::Ends;
-use crate::eyes::{Eyes, Seen};
+use crate::eyes::Eyes;
 use crate::hooks::Hooks;
 use crate::timers::Timers;
 use jiff::{SignedDuration, Timestamp};
@@ -113,7 +113,7 @@ impl<'a> Daemon<'a> {
         let rescan = if blind { RESCAN_BLIND } else { RESCAN };
         let all = (blind && rung) || self.looked.is_none_or(|at| at.elapsed() >= rescan);
         match self.eyes.look() {
-            Seen::Jobs(jobs) if !all => jobs.iter().for_each(|name| self.timers.refresh_job(self.spool, name)),
+            Some(jobs) if !all => jobs.iter().for_each(|name| self.timers.refresh_job(self.spool, name)),
             _ => {
                 self.looked = Some(Instant::now());
                 report(self.timers.refresh(self.spool));

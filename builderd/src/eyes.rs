@@ -4,17 +4,8 @@
 //! Nothing depends on them: what they miss is found by looking through all files now and then.
 
 use spool::name::JobName;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::path::Path;
-
-/// What happened since the last look.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Seen {
-    /// These files changed, perhaps none.
-    Jobs(Vec<JobName>),
-    /// More than can be told.
-    Much,
-}
 
 /// A watch on a directory; none where the system has no inotify, or no more of it.
 pub struct Eyes {
@@ -38,24 +29,24 @@ impl Eyes {
 
     /// What to wait on.
     pub fn as_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.inotify.as_ref().map(AsFd::as_fd)
+        self.inotify.as_ref().map(std::os::fd::AsFd::as_fd)
     }
 
-    /// Which jobs' files have changed.
-    pub fn look(&self) -> Seen {
+    /// Which jobs' files have changed since the last look; nothing when they are more than can be told.
+    pub fn look(&self) -> Option<Vec<JobName>> {
         use rustix::fs::inotify::{ReadFlags, Reader};
-        let Some(inotify) = &self.inotify else { return Seen::Jobs(Vec::new()) };
+        let Some(inotify) = &self.inotify else { return Some(Vec::new()) };
         let mut buffer = [std::mem::MaybeUninit::uninit(); 16384];
         let mut reader = Reader::new(inotify, &mut buffer);
         let mut jobs = Vec::new();
         while let Ok(event) = reader.next() {
             if event.events().contains(ReadFlags::QUEUE_OVERFLOW) {
-                return Seen::Much;
+                return None;
             }
             let name = event.file_name().and_then(|name| name.to_str().ok());
             jobs.extend(name.and_then(|name| name.strip_suffix(".toml")?.parse::<JobName>().ok()));
         }
-        Seen::Jobs(jobs)
+        Some(jobs)
     }
 }
 
@@ -72,7 +63,7 @@ impl Eyes {
     }
 
     /// Nothing was seen.
-    pub fn look(&self) -> Seen {
-        Seen::Jobs(Vec::new())
+    pub fn look(&self) -> Option<Vec<JobName>> {
+        Some(Vec::new())
     }
 }
