@@ -115,9 +115,11 @@ impl<'a> Daemon<'a> {
         match self.eyes.look() {
             Some(jobs) if !all => jobs.iter().for_each(|name| self.timers.refresh_job(self.spool, name)),
             _ => {
-                self.looked = Some(Instant::now());
+                let first = self.looked.replace(Instant::now()).is_none();
                 report(self.timers.refresh(self.spool));
-                info!(jobs = self.timers.count(), "has read the jobs");
+                if first {
+                    info!(jobs = self.timers.count(), "has read the jobs");
+                }
             }
         }
     }
