@@ -80,6 +80,31 @@ impl Spool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::place::{Priority, Ticket};
+    use crate::queue::NewBuild;
+    use crate::record::{Origin, Request};
+
+    #[test]
+    fn a_build_that_is_lost_again_waits_longer_each_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let (spool, _) = Spool::init(&dir.path().join("spool")).unwrap();
+        let now = crate::clock::now();
+        let (job, platform) = ("a".parse().unwrap(), "p".parse().unwrap());
+        let ticket = Ticket { priority: Priority::NORMAL, id: BuildId::unique(now, &job, &platform).unwrap() };
+        let request = Request { attempts: 9, ..Request::new(Origin::Run, now, 60) };
+        spool.enqueue(&NewBuild { ticket, request, script: b"true".to_vec() }).unwrap();
+        let (grace, retry) = (SignedDuration::from_secs(10), SignedDuration::from_secs(100));
+        // Seconds after which it is queued again: the grace time, and what is waited beside it.
+        for wait in [12, 112, 412] {
+            let queued = spool.queue(&platform).unwrap().pop_first().unwrap();
+            drop(spool.claim(&queued, &"w".parse().unwrap()).unwrap().won().unwrap());
+            let mended = |seconds| {
+                let later = crate::clock::now() + SignedDuration::from_secs(seconds);
+                spool.mend_leases(grace, retry, later).unwrap().len()
+            };
+            assert_eq!((mended(wait - 4), mended(wait)), (0, 1), "{wait}");
+        }
+    }
 
     #[test]
     fn a_lease_lapses_after_the_grace_time_and_not_before() {
