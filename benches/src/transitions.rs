@@ -159,7 +159,10 @@ impl<'l> Queue<'l> {
                 continue;
             };
             let held = self.claims.time(|| spool.claim(&ticket, &name)).expect("claim");
-            claimed += usize::from(held.won().is_some());
+            let Some(held) = held.won() else { continue };
+            // A spool has as many active builds as workers, not as this has claimed.
+            held.remove().expect("removed");
+            claimed += 1;
         }
     }
 }
