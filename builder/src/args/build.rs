@@ -1,0 +1,75 @@
+//! What is said of builds.
+
+use clap::Args;
+use std::path::PathBuf;
+
+/// Whose builds.
+#[derive(Debug, Args)]
+pub struct HistoryArgs {
+    /// The job's name
+    pub name: String,
+    /// Only builds of this platform
+    #[arg(long, value_name = "PLATFORM")]
+    pub platform: Option<String>,
+    /// So many of the newest
+    #[arg(short = 'n', default_value_t = 20, value_name = "N")]
+    pub most: usize,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What to follow.
+#[derive(Debug, Args)]
+pub struct WatchArgs {
+    /// A build's id or a part of it, or a job [default: the newest running build]
+    pub build: Option<String>,
+    /// Only a build of this platform
+    #[arg(long, value_name = "PLATFORM")]
+    pub platform: Option<String>,
+}
+
+/// Whose console.
+#[derive(Debug, Args)]
+pub struct LogArgs {
+    /// A build's id or a part of it, or a job
+    pub build: String,
+    /// Put the seconds since the start before each line
+    #[arg(long)]
+    pub times: bool,
+}
+
+/// Whose record.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// A build's id or a part of it, or a job
+    pub build: String,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What to copy, and where to.
+#[derive(Debug, Args)]
+pub struct GetArgs {
+    /// A build's id or a part of it, or a job for its newest build that exited 0
+    pub build: String,
+    /// Artifacts, or directories of them [default: all]
+    pub paths: Vec<String>,
+    /// The directory to copy into
+    #[arg(short, long, default_value = ".", value_name = "DIR")]
+    pub output: PathBuf,
+    /// Replace files that are there
+    #[arg(short, long)]
+    pub force: bool,
+    /// Write them to standard output as a tar archive instead
+    #[arg(long, conflicts_with_all = ["output", "force"])]
+    pub tar: bool,
+}
+
+/// What to end.
+#[derive(Debug, Args)]
+pub struct CancelArgs {
+    /// A build's id or a part of it, or a job
+    pub build: String,
+}

@@ -1,0 +1,101 @@
+//! The command line. Names stay text here: their parsers say more than a usage message can.
+
+mod access;
+mod build;
+mod job;
+mod operator;
+
+pub use access::{CompleteArgs, CompletionArgs, GateArgs, Shell};
+pub use build::{CancelArgs, GetArgs, HistoryArgs, LogArgs, ShowArgs, WatchArgs};
+pub use job::{AddArgs, EditArgs, HowArgs, NextArgs, RmArgs, RunArgs, SetArgs, WhenArgs};
+pub use operator::{DrainArgs, ListArgs, LsArgs, PlatformArgs, PlatformVerb, WorkerAddArgs, WorkerRmArgs, WorkerVerb};
+
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+use spool::error::{Error, Kind};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Adds, runs and observes jobs of a builder spool
+#[derive(Debug, Parser)]
+#[command(name = "builder", version)]
+pub struct Cli {
+    /// The spool directory
+    #[arg(long, env = "BUILDER_SPOOL", global = true, value_name = "DIR")]
+    pub spool: Option<PathBuf>,
+    /// The configuration file
+    #[arg(long, env = "BUILDER_CONFIG", global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Do it on another machine over SSH: USER@HOST or ssh://USER@HOST:PORT
+    #[arg(long, env = "BUILDER_HOST", global = true, value_name = "HOST")]
+    pub host: Option<String>,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+impl Cli {
+    /// Reads a command line, and keeps what of it was typed. What is wrong with it, or asked for as help, is printed;
+    /// then there is only an exit code.
+    pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<(Cli, ArgMatches), ExitCode> {
+        use clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+        let read =
+            Cli::command().try_get_matches_from(words).and_then(|typed| Ok((Cli::from_arg_matches(&typed)?, typed)));
+        read.map_err(|e| {
+            if e.exit_code() != 0 && e.kind() != DisplayHelpOnMissingArgumentOrSubcommand {
+                return crate::fail(&Error::usage("builder", &e.to_string()));
+            }
+            let _ = e.print();
+            if e.use_stderr() { ExitCode::from(Kind::Usage as u8) } else { ExitCode::SUCCESS }
+        })
+    }
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Make a spool, or complete one
+    Init,
+    /// Add a job
+    Add(Box<AddArgs>),
+    /// Change a job; what is queued stays as it is
+    Set(Box<SetArgs>),
+    /// Change a job's file in your editor
+    Edit(EditArgs),
+    /// Remove a job and its queued builds; what ran stays
+    Rm(RmArgs),
+    /// Queue a build of a job now, in front of what timers queued
+    Run(RunArgs),
+    /// Show the schedule, the queues, what runs, and the workers
+    Ls(ListArgs),
+    /// Print the moments at which jobs, or an expression of crontab(5), are due
+    Next(NextArgs),
+    /// Follow a build from its first line, and exit as it does
+    Watch(WatchArgs),
+    /// Print what a build has printed
+    Log(LogArgs),
+    /// Print the record of a build
+    Show(ShowArgs),
+    /// Copy a build's artifacts
+    Get(GetArgs),
+    /// End a queued or a running build
+    Cancel(CancelArgs),
+    /// Show how the builds of a job went
+    History(HistoryArgs),
+    /// List, pause and drop platforms
+    #[command(subcommand)]
+    Platform(PlatformVerb),
+    /// Hand out nothing more, for maintenance; what runs goes on to its end
+    Drain(DrainArgs),
+    /// Look whether all jobs, workers and platforms can be read
+    Check,
+    /// Add, list and remove workers
+    #[command(subcommand)]
+    Worker(WorkerVerb),
+    /// Carry out what somebody else asks for, within a role: the forced command of a person's key
+    Gate(GateArgs),
+    /// Print the script with which a shell completes verbs, options, jobs and builds
+    Completion(CompletionArgs),
+    /// Print what a word can become: what such a script asks
+    #[command(hide = true)]
+    Complete(CompleteArgs),
+}
