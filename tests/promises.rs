@@ -12,7 +12,7 @@
 //! 7. Nothing of a script outlives its deadline: `nothing_of_a_script_outlives_its_deadline.rs`
 //! 8. `spool-layout.md` is true: `the_layout_document_is_true.rs`
 //! 9. A schedule means what crontab(5) and cron(8) say, whatever clocks do: `schedules_mean_what_crontab_says.rs`,
-//!    `a_jumping_clock_fires_nothing_twice.rs`
+//!    `a_jumping_clock_fires_nothing_twice.rs`, `a_daemon_whose_clock_jumps_goes_on.rs`
 //! 10. The queue does what its operator says: `an_operator_has_the_queue_in_hand.rs`,
 //!     `a_job_changes_under_an_operators_hand.rs`
 //! 11. What the end of a build owes happens, also after a crash: `what_an_end_owes.rs`,
