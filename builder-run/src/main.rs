@@ -51,7 +51,7 @@ fn fail(error: &Error) -> ExitCode {
 fn run(cli: &Cli) -> Result<()> {
     let config = || Config::read(cli.config.as_deref());
     match &cli.verb {
-        Verb::Worker(args) => worker::run(args),
+        Verb::Worker(args) => worker::run(args, cli.config.as_deref()),
         Verb::Serve(args) => serve::run(args, &config()?),
         Verb::AuthorizedKeys(args) => keys::run(args, &config()?),
         Verb::Guard => {

@@ -27,6 +27,7 @@ use local::Local;
 use secrets::Secrets;
 use spool::error::{Error, Kind, Result};
 use ssh::Ssh;
+use std::path::Path;
 use std::time::Duration;
 use tracing::{info, warn};
 use transport::Transport;
@@ -35,8 +36,8 @@ use transport::Transport;
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Serves builds until one is done, or with `--keep` until it is told to stop.
-pub fn run(args: &WorkerArgs) -> Result<()> {
-    let worker = Worker::new(args)?;
+pub fn run(args: &WorkerArgs, config: Option<&Path>) -> Result<()> {
+    let worker = Worker::new(args, config)?;
     let mut pause = Duration::from_secs(1);
     loop {
         match worker.session(&mut pause) {
@@ -63,21 +64,23 @@ enum Ended {
 
 struct Worker<'a> {
     args: &'a WorkerArgs,
+    /// The configuration of a server that this one starts itself.
+    config: Option<&'a Path>,
     place: place::Place,
     guard: guard::Guard,
     signals: link::Signals,
 }
 
 impl<'a> Worker<'a> {
-    fn new(args: &'a WorkerArgs) -> Result<Worker<'a>> {
+    fn new(args: &'a WorkerArgs, config: Option<&'a Path>) -> Result<Worker<'a>> {
         system::check_environment(&args.environment)?;
         let place = place::Place::open(args.work.as_deref())?;
         let guard = guard::Guard::start()?;
-        Ok(Worker { args, place, guard, signals: link::Signals::listen()? })
+        Ok(Worker { args, config, place, guard, signals: link::Signals::listen()? })
     }
 
     fn session(&self, pause: &mut Duration) -> Result<Ended> {
-        let mut transport = connect(self.args, &self.place)?;
+        let mut transport = self.connect()?;
         let mut link = Link::new(transport.session()?, &self.signals)?;
         let ended = self.converse(transport.as_mut(), &mut link, pause);
         // A server that has refused does not read any more; what it said is the better reason.
@@ -85,6 +88,17 @@ impl<'a> Worker<'a> {
             Some((text, code)) => ended_by_server(&text, code),
             None => e,
         })
+    }
+
+    /// Connects as the command line says.
+    fn connect(&self) -> Result<Box<dyn Transport>> {
+        match (&self.args.local, &self.args.server) {
+            (Some(spool), _) => Ok(Box::new(Local::new(spool, &self.args.name, self.config))),
+            (None, Some(server)) => Ok(Box::new(Ssh::connect(server, self.args, &self.place)?)),
+            (None, None) => {
+                Err(Error::new(Kind::Usage, "no server is named").hint("give ssh://USER@HOST or --local SPOOL"))
+            }
+        }
     }
 
     fn converse(&self, transport: &mut dyn Transport, link: &mut Link, pause: &mut Duration) -> Result<Ended> {
@@ -155,17 +169,6 @@ impl<'a> Worker<'a> {
                     return Err(Error::new(Kind::TryAgain, format!("the connection is lost: {}", other.describe())));
                 }
             }
-        }
-    }
-}
-
-/// Connects as the command line says.
-fn connect(args: &WorkerArgs, place: &place::Place) -> Result<Box<dyn Transport>> {
-    match (&args.local, &args.server) {
-        (Some(spool), _) => Ok(Box::new(Local::new(spool.clone(), args.name.to_string()))),
-        (None, Some(server)) => Ssh::connect(server, args, place).map(|ssh| Box::new(ssh) as Box<dyn Transport>),
-        (None, None) => {
-            Err(Error::new(Kind::Usage, "no server is named").hint("give ssh://USER@HOST or --local SPOOL"))
         }
     }
 }
