@@ -5,7 +5,7 @@ use crate::error::{At, Error, Kind, Result};
 use crate::layout::Layout;
 use crate::role::Roles;
 use crate::worker::ForcedCommand;
-use crate::{Spool, spool};
+use crate::{Spool, record, spool};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
@@ -118,12 +118,7 @@ impl Config {
                 None => Ok(Config::default()),
             };
         };
-        let wrong = |why: String| Error::new(Kind::Config, format!("{}: {}", path.display(), why.replace('\n', " ")));
-        let text = String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8".into()))?;
-        let mut config: Config = toml::from_str(&text).map_err(|e| {
-            let line = e.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
-            wrong(format!("line {line}: {}", e.message()))
-        })?;
+        let mut config: Config = record::parse_written(path, &bytes, Kind::Config)?;
         config.file = named.map(|named| std::path::absolute(named).at("find", named)).transpose()?;
         Ok(config)
     }

@@ -281,6 +281,16 @@ fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {
     toml::from_str(text).map_err(|e| damaged(e.message().to_owned()))
 }
 
+/// Reads what people write: a complaint is one line that names the file and the line.
+pub(crate) fn parse_written<T: DeserializeOwned>(path: &Path, bytes: &[u8], kind: Kind) -> Result<T> {
+    let wrong = |why: &str| Error::new(kind, format!("{}: {}", path.display(), why.replace('\n', " ")));
+    let text = std::str::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8 text"))?;
+    toml::from_str(text).map_err(|e| {
+        let before = e.span().map_or("", |span| &text[..span.start.min(text.len())]);
+        wrong(&format!("line {}: {}", 1 + before.matches('\n').count(), e.message()))
+    })
+}
+
 /// A record as the bytes of its file.
 pub fn to_bytes(record: &impl Serialize) -> Result<Vec<u8>> {
     toml::to_string(record)

@@ -9,7 +9,7 @@ use crate::place::Ticket;
 use crate::spool::Spool;
 use crate::suggest::suggest;
 use crate::tmp::{self, Draft};
-use crate::{clock, wake};
+use crate::{clock, record, wake};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
@@ -214,15 +214,9 @@ impl Spool {
     }
 }
 
-/// A complaint names the file and the line, for people edit these.
 fn parse(name: &JobName, bytes: &[u8], path: &Path) -> Result<Job> {
-    let wrong = |why: String| Error::new(Kind::Data, format!("{}: {}", path.display(), why.replace('\n', " ")));
-    let text = std::str::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8 text".into()))?;
-    let job: Job = toml::from_str(text).map_err(|e| {
-        let line = e.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
-        wrong(format!("line {line}: {}", e.message()))
-    })?;
-    job.check(name).map_err(|e| wrong(e.to_string()))?;
+    let job: Job = record::parse_written(path, bytes, Kind::Data)?;
+    job.check(name).map_err(|e| Error::new(Kind::Data, format!("{}: {e}", path.display())))?;
     Ok(job)
 }
 
@@ -241,5 +235,40 @@ pub fn stamp(spool: &Spool, name: &JobName) -> Result<Option<(u64, i64, i64)>> {
         Ok(meta) => Ok(Some((meta.ino(), meta.mtime(), meta.mtime_nsec()))),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e).at("look at", spool.layout().job(name)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_that_was_written_before_there_was_more_to_say_is_read() {
+        let text = "created = \"2026-11-24T09:47:01.123Z\"\nplatforms = [\"debian-12\"]\nevery = \"daily\"\n\
+                    first = \"2026-11-24T09:47:01.123Z\"\ntimeout_seconds = 3600\nattempts = 3\ntemplate = \"t\"\n\
+                    script = \"\"\"\n#!/bin/sh\n#% var NAME: a name\necho 'x' %%PLATFORM%%\n\"\"\"\n\n[values]\nNAME = \"x\"\n";
+        let name: JobName = "hello".parse().unwrap();
+        let job = parse(&name, text.as_bytes(), Path::new("hello.toml")).unwrap();
+        let (script, values) = job.script_for(&"debian-12".parse().unwrap(), &BTreeMap::new()).unwrap();
+        assert!(script.ends_with(b"echo 'x' debian-12\n"));
+        assert_eq!((values["NAME"].as_str(), job.concurrency, u8::from(job.priority)), ("x", 1, 50));
+        // And what is written now says no more than it must.
+        assert_eq!(super::text(&job).unwrap().lines().filter(|line| line.contains(" = ")).count(), 9);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_named_with_its_line() {
+        let name: JobName = "hello".parse().unwrap();
+        let complaint =
+            |text: &str| parse(&name, text.as_bytes(), Path::new("jobs/hello.toml")).unwrap_err().to_string();
+        let start = "created = \"2026-11-24T09:47:01Z\"\nplatforms = \"all\"\ntimeout_seconds = 1\nattempts = 1\nscript = \"x\"\n";
+        assert!(complaint(&format!("{start}tiemout = 3\n")).starts_with("jobs/hello.toml: line 6: unknown field"));
+        assert!(
+            complaint(&format!("every = \"daily\"\ncron = \"@daily\"\n{start}")).contains("both `every` and `cron`")
+        );
+        assert!(complaint(&format!("cron = \"0 25 * * *\"\n{start}")).contains("the field hour is wrong"));
+        assert!(complaint(&start.replace("\"all\"", "\"some\"")).contains("a list of names, or \"all\""));
+        assert!(complaint(&start.replace("attempts = 1", "attempts = 0")).contains("1 or more"));
+        assert!(complaint(&format!("tz = \"Europe/Berlin\"\n{start}")).contains("`tz` is for `cron`"));
     }
 }
