@@ -6,6 +6,15 @@ use spool::error::{At, Error, Kind, Result};
 use std::io;
 use std::path::Path;
 
+/// Refuses to copy into something else than a directory.
+pub fn refuse_no_directory(output: &Path) -> Result<()> {
+    match output.exists() && !output.is_dir() {
+        true => Err(Error::new(Kind::CantCreate, format!("{} is not a directory", output.display()))
+            .hint("nothing was copied; give another one with -o")),
+        false => Ok(()),
+    }
+}
+
 /// Refuses an artifact whose place is taken.
 pub fn refuse_to_replace(output: &Path, path: &ArtifactPath) -> Result<()> {
     let target = output.join(path.as_str());

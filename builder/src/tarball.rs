@@ -3,7 +3,7 @@
 //! What it writes lies outside the spool, where the calls that the spool library reserves are everybody's.
 #![allow(clippy::disallowed_methods)]
 
-use crate::copy::{check, refuse_to_replace};
+use crate::copy::{check, refuse_no_directory, refuse_to_replace};
 use crate::out;
 use spool::artifact_path::ArtifactPath;
 use spool::digest::Sha256;
@@ -75,6 +75,7 @@ impl<'a> Staged<'a> {
 
     fn take(&mut self, path: &ArtifactPath, entry: &mut tar::Entry<'_, impl Read>) -> Result<()> {
         if self.paths.is_empty() {
+            refuse_no_directory(self.output)?;
             fs::create_dir_all(self.output).at("create", self.output)?;
             // A call of the same number that was killed may have left one.
             let _ = fs::remove_dir_all(&self.dir);

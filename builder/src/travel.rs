@@ -119,14 +119,18 @@ fn verb(command: &Command, typed: &ArgMatches, changes: &Changes, into: &mut Vec
 }
 
 fn option(arg: &Arg, typed: &ArgMatches) -> Result<Vec<String>> {
-    let Some(long) = arg.get_long() else {
-        return Err(Error::new(Kind::Internal, format!("the option {} has no long form", arg.get_id())));
+    let (name, before_value) = match (arg.get_long(), arg.get_short()) {
+        (Some(long), _) => (format!("--{long}"), "="),
+        (None, Some(short)) => (format!("-{short}"), ""),
+        (None, None) => return Err(Error::new(Kind::Internal, format!("{} is no option", arg.get_id()))),
     };
     let values = values(arg, typed)?;
     Ok(match arg.get_action() {
-        ArgAction::Set | ArgAction::Append => values.iter().map(|value| format!("--{long}={value}")).collect(),
+        ArgAction::Set | ArgAction::Append => {
+            values.iter().map(|value| format!("{name}{before_value}{value}")).collect()
+        }
         _ if values.is_empty() => Vec::new(),
-        _ => vec![format!("--{long}")],
+        _ => vec![name],
     })
 }
 
@@ -181,6 +185,7 @@ mod tests {
             (&["get", "b", "a", "c", "-o", "x", "-f"], "builder get --tar b a c"),
             (&["set", "j", "--script", "-", "--timeout", "1h"], "builder set '--script=-' '--timeout=1h' j"),
             (&["get", "--tar", "b"], "builder get --tar b"),
+            (&["next", "-n", "3", "--from=+2h", "j"], "builder next -n3 '--from=+2h' j"),
             (&["add", "-", "-", "--platform", "p"], "builder add '--platform=p' - -"),
             (
                 &["worker", "add", "w", "--platform", "p", "--platform", "q"],

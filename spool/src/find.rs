@@ -11,6 +11,7 @@ use crate::name::{JobName, Platform};
 use crate::place::{End, Place};
 use crate::record::{self, Attempts, BuildResult, Lease, Request};
 use crate::spool::Spool;
+use crate::suggest;
 use fs2::FileExt;
 use jiff::Timestamp;
 use std::path::PathBuf;
@@ -158,7 +159,7 @@ impl Spool {
         let mut found = self.with_part(text, platform)?;
         match found.len() {
             0 => Err(Error::new(Kind::NoInput, format!("there is no build or job `{shown}`{place}"))
-                .hint("`builder ls` shows what there is")),
+                .hint(self.near(text, platform)?)),
             1 => Ok(found.remove(0)),
             _ => Err(Error::new(
                 Kind::Usage,
@@ -166,6 +167,22 @@ impl Spool {
             )
             .hint("give more of the id")),
         }
+    }
+
+    /// What may have been meant: another platform, a job, or the last six characters of an id.
+    fn near(&self, text: &str, platform: Option<&Platform>) -> Result<String> {
+        const NEWEST: usize = 200;
+        const OTHERWISE: &str = "`builder ls` shows what there is";
+        let platforms = self.platforms()?;
+        if let Some(platform) = platform.filter(|platform| !platforms.contains(platform)) {
+            return Ok(suggest::hint(platform.as_str(), platforms.iter().map(Platform::as_str), OTHERWISE));
+        }
+        let mut builds = self.open_builds()?;
+        builds.extend(self.ended_builds(NEWEST, |_| true)?);
+        let jobs = self.job_names()?;
+        let jobs = jobs.iter().chain(builds.iter().map(|build| build.id.job())).map(JobName::as_str);
+        let tails = builds.iter().map(|build| build.id.tail()).filter(|tail| tail.len().abs_diff(text.len()) <= 1);
+        Ok(suggest::hint(text, jobs.chain(tails), OTHERWISE))
     }
 
     /// Some builds whose ids have this part: all that wait or run, and a few of those that are over.

@@ -6,6 +6,11 @@ pub fn suggest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&
     (nearest.0 <= 1 + word.len() / 4).then_some(nearest.1)
 }
 
+/// A hint for a name that does not exist: the nearest of the known ones, or where all of them are shown.
+pub fn hint<'a>(word: &str, known: impl Iterator<Item = &'a str>, otherwise: &str) -> String {
+    suggest(word, known).map_or(otherwise.to_owned(), |near| format!("did you mean {near}?"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,6 +5,7 @@ use crate::error::{At, Error, Kind, Result};
 use crate::name::{Platform, WorkerName};
 use crate::record;
 use crate::spool::Spool;
+use crate::suggest;
 use crate::tmp::{self, Draft};
 use fs2::FileExt;
 use jiff::Timestamp;
@@ -52,13 +53,13 @@ impl FromStr for PublicKey {
             Error::new(Kind::Data, format!("this is not a public key: {why}"))
                 .hint("give one line as in ~/.ssh/id_ed25519.pub; `ssh-keygen -t ed25519` makes it")
         };
+        if text.contains("PRIVATE KEY") {
+            return Err(wrong("it is a private key, which must not leave its machine"));
+        }
         let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         let line = lines.next().ok_or_else(|| wrong("it is empty"))?;
         if lines.next().is_some() {
             return Err(wrong("it has more than one line"));
-        }
-        if line.contains("PRIVATE KEY") {
-            return Err(wrong("it is a private key, which must not leave its machine"));
         }
         let mut words = line.split_ascii_whitespace();
         let (kind, data) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
@@ -124,10 +125,16 @@ impl Spool {
 
     /// One worker.
     pub fn worker(&self, name: &WorkerName) -> Result<Worker> {
-        record::read(&self.layout().worker(name))?.ok_or_else(|| {
-            Error::new(Kind::NoInput, format!("there is no worker {name}"))
-                .hint("`builder worker ls` shows the workers")
-        })
+        if let Some(worker) = record::read(&self.layout().worker(name))? {
+            return Ok(worker);
+        }
+        let known = self.workers()?;
+        let known = known.keys().map(WorkerName::as_str);
+        Err(Error::new(Kind::NoInput, format!("there is no worker {name}")).hint(suggest::hint(
+            name.as_str(),
+            known,
+            "`builder worker ls` shows the workers",
+        )))
     }
 
     /// Adds a worker. Durable on return. A key can belong to one worker only.

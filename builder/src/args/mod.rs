@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 /// Adds, runs and observes jobs of a builder spool
 #[derive(Debug, Parser)]
-#[command(name = "builder", version)]
+#[command(name = "builder", version, arg_required_else_help = false)]
 pub struct Cli {
     /// The spool directory
     #[arg(long, env = "BUILDER_SPOOL", global = true, value_name = "DIR")]
@@ -37,15 +37,19 @@ impl Cli {
     /// Reads a command line, and keeps what of it was typed. What is wrong with it, or asked for as help, is printed;
     /// then there is only an exit code.
     pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<(Cli, ArgMatches), ExitCode> {
-        use clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+        let words: Vec<OsString> = words.into_iter().collect();
+        if words.len() < 2 {
+            eprint!("{}", Cli::command().render_help());
+            return Err(ExitCode::from(Kind::Usage as u8));
+        }
         let read =
             Cli::command().try_get_matches_from(words).and_then(|typed| Ok((Cli::from_arg_matches(&typed)?, typed)));
         read.map_err(|e| {
-            if e.exit_code() != 0 && e.kind() != DisplayHelpOnMissingArgumentOrSubcommand {
+            if e.use_stderr() {
                 return crate::fail(&Error::usage("builder", &e.to_string()));
             }
             let _ = e.print();
-            if e.use_stderr() { ExitCode::from(Kind::Usage as u8) } else { ExitCode::SUCCESS }
+            ExitCode::SUCCESS
         })
     }
 }
@@ -82,14 +86,14 @@ pub enum Verb {
     /// Show how the builds of a job went
     History(HistoryArgs),
     /// List, pause and drop platforms
-    #[command(subcommand)]
+    #[command(subcommand, arg_required_else_help = false)]
     Platform(PlatformVerb),
     /// Hand out nothing more, for maintenance; what runs goes on to its end
     Drain(DrainArgs),
     /// Look whether all jobs, workers and platforms can be read
     Check,
     /// Add, list and remove workers
-    #[command(subcommand)]
+    #[command(subcommand, arg_required_else_help = false)]
     Worker(WorkerVerb),
     /// Carry out what somebody else asks for, within a role: the forced command of a person's key
     Gate(GateArgs),

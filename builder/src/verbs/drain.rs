@@ -1,7 +1,7 @@
 //! `builder drain`: nothing new is handed out, and what runs goes on to its end.
 
 use crate::args::DrainArgs;
-use crate::{out, text};
+use crate::out;
 use spool::error::{Error, Kind, Result};
 use spool::{Spool, owner};
 use std::thread;
@@ -33,6 +33,7 @@ pub fn run(spool: &Spool, args: &DrainArgs) -> Result<()> {
     }
     out::print(&match running {
         0 => "nothing runs and nothing is handed out\n".to_owned(),
-        some => format!("nothing is handed out; {} go on to their ends\n", text::count(some, "build")),
+        1 => "nothing is handed out; 1 build goes on to its end\n".to_owned(),
+        some => format!("nothing is handed out; {some} builds go on to their ends\n"),
     })
 }

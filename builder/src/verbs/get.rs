@@ -4,7 +4,7 @@
 #![allow(clippy::disallowed_methods)]
 
 use crate::args::GetArgs;
-use crate::copy::{check, refuse_to_replace};
+use crate::copy::{check, refuse_no_directory, refuse_to_replace};
 use crate::{out, tarball};
 use spool::Spool;
 use spool::artifact_path::ArtifactPath;
@@ -25,6 +25,7 @@ pub fn run(spool: &Spool, args: &GetArgs) -> Result<()> {
     if args.tar {
         return tarball::send(&build, &wanted, &executable);
     }
+    refuse_no_directory(&args.output)?;
     wanted.iter().filter(|_| !args.force).try_for_each(|(path, _)| refuse_to_replace(&args.output, path))?;
     for (path, sha256) in &wanted {
         let mode = if executable.contains(path) { 0o777 } else { 0o666 };

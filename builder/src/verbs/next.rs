@@ -4,7 +4,7 @@ use crate::args::NextArgs;
 use crate::out;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use spool::error::Result;
+use spool::error::{Error, Kind, Result};
 use spool::name::JobName;
 use spool::schedule::moment::{moment, zone};
 use spool::schedule::{Cron, Rule, Schedule};
@@ -22,6 +22,10 @@ pub fn of_expression(args: &NextArgs) -> Result<()> {
 
 /// Prints the moments of one job, or of all jobs in the order in which they come.
 pub fn run(spool: &Spool, args: &NextArgs) -> Result<()> {
+    if args.tz.is_some() {
+        return Err(Error::new(Kind::Usage, "--tz is for --cron, and there is none")
+            .hint("a job's moments are in its own zone, those of all jobs in UTC"));
+    }
     match &args.name {
         Some(name) => of_job(spool, args, &name.parse()?),
         None => of_all(spool, args),

@@ -7,8 +7,7 @@ use spool::error::{Error, Kind, Result};
 use spool::name::Platform;
 use spool::place::Place;
 use spool::platform::State;
-use spool::suggest::suggest;
-use spool::{Spool, clock, owner};
+use spool::{Spool, clock, owner, suggest};
 
 /// Does what the verb says.
 pub fn run(spool: &Spool, verb: &PlatformVerb) -> Result<()> {
@@ -69,10 +68,9 @@ fn known(spool: &Spool, args: &PlatformArgs) -> Result<(Platform, State)> {
     match states.get(&platform) {
         Some(state) => Ok((platform, *state)),
         None => {
-            let near = suggest(platform.as_str(), states.keys().map(Platform::as_str));
-            let hint =
-                near.map_or("`builder platform ls` shows them".to_owned(), |near| format!("did you mean {near}?"));
-            Err(Error::new(Kind::NoInput, format!("there is no platform {platform}")).hint(hint))
+            let known = states.keys().map(Platform::as_str);
+            let near = suggest::hint(platform.as_str(), known, "`builder platform ls` shows them");
+            Err(Error::new(Kind::NoInput, format!("there is no platform {platform}")).hint(near))
         }
     }
 }
@@ -91,7 +89,8 @@ fn set(spool: &Spool, args: &PlatformArgs, from: State, to: State) -> Result<()>
 fn drop(spool: &Spool, args: &PlatformArgs) -> Result<()> {
     let (platform, state) = known(spool, args)?;
     if state == State::Dropped {
-        return Err(Error::new(Kind::Data, format!("platform {platform} is dropped")));
+        return Err(Error::new(Kind::Data, format!("platform {platform} is dropped"))
+            .hint(format!("`builder platform restore {platform}` takes that back")));
     }
     owner::become_owner(spool)?;
     let taken = spool.set_platform(&platform, State::Dropped, clock::now())?;

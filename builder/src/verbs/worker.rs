@@ -50,7 +50,8 @@ pub fn release(spool: &Spool, args: &WorkerRmArgs) -> Result<()> {
     owner::become_owner(spool)?;
     if !spool.release_worker(&name)? {
         spool.worker(&name)?;
-        return Err(Error::new(Kind::Data, format!("worker {name} is in no quarantine")));
+        return Err(Error::new(Kind::Data, format!("worker {name} is in no quarantine"))
+            .hint("`builder worker ls` shows who is"));
     }
     out::print(&format!("worker {name} gets builds again\n"))
 }

@@ -5,6 +5,7 @@ use spool::config::Config;
 use spool::disk;
 use spool::error::{At, Error, Kind, Result};
 use spool::job::{self, Job, Platforms, Variant};
+use spool::suggest;
 use spool::template::Template;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -109,10 +110,13 @@ fn template_paths(config: &Config, named: &str) -> Result<Vec<PathBuf>> {
     names.retain(|name| !named.is_empty() && name.starts_with(&start));
     names.sort();
     if names.is_empty() {
-        return Err(Error::new(Kind::NoInput, format!("there is no template `{}`", shown(named))).hint(format!(
+        let otherwise = format!(
             "name one of those in {}, or a file by a path with a slash, such as ./FILE",
             config.templates.display()
-        )));
+        );
+        let all = disk::names(&config.templates)?;
+        let near = suggest::hint(named, all.iter().map(String::as_str), &otherwise);
+        return Err(Error::new(Kind::NoInput, format!("there is no template `{}`", shown(named))).hint(near));
     }
     Ok(names.iter().map(|name| config.templates.join(name)).collect())
 }

@@ -29,8 +29,8 @@ impl Spool {
                     return Ok(false);
                 }
                 Some(Place::Ended(end)) => {
-                    return Err(Error::new(Kind::Data, format!("{id} is over already"))
-                        .hint(format!("it is in {}; `builder show {id}` has its record", end.directory())));
+                    return Err(Error::new(Kind::Data, format!("{id} is over already, in {}", end.directory()))
+                        .hint(format!("`builder show {id}` has its record")));
                 }
                 None => break,
             }

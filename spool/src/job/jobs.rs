@@ -7,7 +7,7 @@ use crate::error::{At, Error, Kind, Result};
 use crate::name::JobName;
 use crate::place::Ticket;
 use crate::spool::Spool;
-use crate::suggest::suggest;
+use crate::suggest;
 use crate::tmp::{self, Draft};
 use crate::{clock, record, wake};
 use std::collections::BTreeMap;
@@ -50,11 +50,8 @@ impl Spool {
             return Ok(job);
         }
         let names = self.job_names()?;
-        let hint = match suggest(name.as_str(), names.iter().map(JobName::as_str)) {
-            Some(near) => format!("did you mean {near}?"),
-            None => "`builder ls` shows the jobs".to_owned(),
-        };
-        Err(Error::new(Kind::NoInput, format!("there is no job {name}")).hint(hint))
+        let near = suggest::hint(name.as_str(), names.iter().map(JobName::as_str), "`builder ls` shows the jobs");
+        Err(Error::new(Kind::NoInput, format!("there is no job {name}")).hint(near))
     }
 
     pub(super) fn read_job(&self, name: &JobName) -> Result<Option<Job>> {
