@@ -1,6 +1,7 @@
 //! The lab: a spool, an sshd of its own on loopback, the programs, and waiting that has a deadline.
 
 pub mod expressions;
+pub mod golden;
 pub mod oracle;
 mod person;
 mod process;
