@@ -1,7 +1,7 @@
 //! Whether what people wrote into a spool by hand can be read.
 
 use crate::error::Result;
-use crate::job::{Job, no_circle};
+use crate::job::no_circle;
 use crate::name::JobName;
 use crate::spool::Spool;
 use std::collections::BTreeMap;
@@ -19,17 +19,16 @@ impl Spool {
     /// Reads every job, worker and platform, and looks whether the jobs fit together.
     pub fn check(&self) -> Result<Checked> {
         let mut checked = Checked::default();
-        let mut jobs = BTreeMap::new();
+        let mut after = BTreeMap::new();
         for (name, job) in self.jobs()? {
-            if let Some(job) = checked.take(job) {
-                jobs.insert(name, job);
-            }
+            // One that can't be read is there all the same, for those that come after it.
+            after.insert(name, checked.take(job).map_or(Vec::new(), |job| job.after));
         }
         self.workers()?.into_values().for_each(|worker| drop(checked.take(worker)));
         for standing in self.standings()? {
             checked.take(standing);
         }
-        checked.wrong.extend(misfits(&jobs));
+        checked.wrong.extend(misfits(&after));
         Ok(checked)
     }
 }
@@ -50,15 +49,14 @@ impl Checked {
 }
 
 /// Jobs that can't come after what they are to come after.
-fn misfits(jobs: &BTreeMap<JobName, Job>) -> Vec<String> {
+fn misfits(after: &BTreeMap<JobName, Vec<JobName>>) -> Vec<String> {
     let mut wrong = Vec::new();
-    for (name, job) in jobs {
-        for other in job.after.iter().filter(|other| !jobs.contains_key(*other)) {
+    for (name, others) in after {
+        for other in others.iter().filter(|other| !after.contains_key(*other)) {
             wrong.push(format!("job {name} comes after {other}, and there is no such job"));
         }
     }
-    let edges = jobs.iter().map(|(name, job)| (name.clone(), job.after.clone())).collect();
-    wrong.extend(jobs.keys().filter_map(|name| no_circle(&edges, name).err()).map(|e| e.to_string()));
+    wrong.extend(after.keys().filter_map(|name| no_circle(after, name).err()).map(|e| e.to_string()));
     wrong
 }
 
