@@ -218,9 +218,10 @@ fn read(spool: &Spool, name: &JobName, stamp: (u64, i64, i64)) -> Result<Option<
         tracing::error!(job = %name, "{e}; its last good version stays");
     }
     let (schedule, now) = (job.schedule(name)?, clock::now());
+    // One search instead of three: what comes after the last that counts is owed, or is what comes next.
     let look = match spool.fired(name)? {
-        // One search instead of three: what comes after it is owed, or is what comes next.
         Some(fired) if fired <= now => schedule.next(fired),
+        None if let Some(since) = schedule.since => schedule.next(since),
         fired => schedule.due(fired, now).or_else(|| schedule.next(now)),
     };
     Ok(Some(Known { stamp, everywhere: job.platforms == Platforms::All, after: job.after, look }))
