@@ -7,6 +7,17 @@ use super::{wall, zone};
 use crate::error::{Error, Kind, Result};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// So many expressions are remembered.
+const MOST_KNOWN: usize = 10_000;
+
+thread_local! {
+    /// Expressions that were read already: of 100,000 jobs, most have one that others have, too.
+    static KNOWN: RefCell<HashMap<(String, Option<String>), Cron>> = RefCell::default();
+}
 
 /// A parsed expression with its zone.
 ///
@@ -18,7 +29,7 @@ pub struct Cron {
     expression: String,
     name: Option<String>,
     zone: TimeZone,
-    calendar: Calendar,
+    calendar: Arc<Calendar>,
     wild: bool,
 }
 
@@ -30,6 +41,20 @@ impl Cron {
     /// ([`Kind::Usage`]) in a line that names the field.
     pub fn parse(expression: &str, zone: Option<&str>) -> Result<Cron> {
         let expression = expression.trim_matches([' ', '\t']);
+        let key = (expression.to_owned(), zone.map(str::to_owned));
+        if let Some(known) = KNOWN.with_borrow(|known| known.get(&key).cloned()) {
+            return Ok(known);
+        }
+        let cron = Cron::read(expression, zone)?;
+        KNOWN.with_borrow_mut(|known| {
+            if known.len() < MOST_KNOWN {
+                known.insert(key, cron.clone());
+            }
+        });
+        Ok(cron)
+    }
+
+    fn read(expression: &str, zone: Option<&str>) -> Result<Cron> {
         let fields = Fields::parse(expression)?;
         let calendar = Calendar::new(&fields)?;
         if calendar.next(0).is_none() {
@@ -37,7 +62,13 @@ impl Cron {
         }
         let found = zone::zone(zone)?;
         let name = zone.map(|zone| found.iana_name().unwrap_or(zone).to_owned());
-        Ok(Cron { expression: expression.to_owned(), name, zone: found, calendar, wild: fields.wild })
+        Ok(Cron {
+            expression: expression.to_owned(),
+            name,
+            zone: found,
+            calendar: Arc::new(calendar),
+            wild: fields.wild,
+        })
     }
 
     /// The expression as it was written, without blanks around it.
