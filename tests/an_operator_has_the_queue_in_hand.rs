@@ -27,7 +27,8 @@ fn builds_go_in_the_order_of_their_priorities_and_run_puts_one_in_front() {
     let moved = lab.builder(&["run", "late"]);
     assert!(moved.code == 0 && moved.stderr.contains("already"), "{moved:?}");
     assert_eq!(waiting(&lab), ["late", "early", "usual"], "in front, and not twice");
-    lab.ok(&["run", "usual", "--priority", "5"]);
+    let moved = lab.builder(&["run", "usual", "--priority", "5"]);
+    assert!(moved.code == 0 && moved.stderr.contains("it has this priority now"), "{moved:?}");
     assert_eq!(waiting(&lab), ["usual", "late", "early"]);
     lab.ok(&["set", "early", "--priority", "1"]);
     assert_eq!(waiting(&lab), ["early", "usual", "late"], "what waits has the new priority");

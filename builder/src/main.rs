@@ -79,9 +79,11 @@ fn run(cli: &Cli, typed: &ArgMatches) -> Result<ExitCode> {
 
 /// Whether somebody else has to do the verb.
 fn is_elsewhere(cli: &Cli) -> Result<bool> {
+    if cli.host.is_some() {
+        return Ok(true);
+    }
     let config = Config::read(cli.config.as_deref())?;
-    let root = cli.spool.as_ref().unwrap_or(&config.spool);
-    Ok(cli.host.is_some() || ask::is_needed(root, &cli.verb))
+    Ok(ask::is_needed(cli.spool.as_ref().unwrap_or(&config.spool), &cli.verb))
 }
 
 /// Does a verb here, as this user.

@@ -55,8 +55,7 @@ impl Ends {
 
     /// Waits until all hooks have run.
     pub fn finish(&mut self, spool: &Spool) {
-        while !self.hooked.is_empty() {
-            self.hooks.wait();
+        while !self.hooked.is_empty() && self.hooks.wait() {
             self.collect_hooks(spool);
         }
     }

@@ -79,9 +79,10 @@ impl Hooks {
         self.collected.take().or_else(|| self.done.try_recv().ok())
     }
 
-    /// Waits until they have run for one more build.
-    pub fn wait(&mut self) {
+    /// Waits until they have run for one more build. False when that will never be.
+    pub fn wait(&mut self) -> bool {
         self.collected = self.done.recv().ok();
+        self.collected.is_some()
     }
 }
 

@@ -57,7 +57,6 @@ impl Timers {
             parts.into_iter().filter_map(|part| part.join().ok()).flatten().collect()
         });
         names.into_iter().zip(read).for_each(|(name, found)| self.take(name, found));
-        self.break_circles();
         Ok(())
     }
 
@@ -66,26 +65,9 @@ impl Timers {
         let found = look_at(spool, name, self.known.get(name));
         let changed = self.known.contains_key(name) && matches!(found, Found::Job(_));
         self.take(name.clone(), found);
-        self.break_circles();
         // A hand has changed it; where it was a verb, this has nothing to do.
         if changed && let Err(e) = spool.note_good(name) {
             tracing::warn!(job = %name, "its good file can't be noted: {e}");
-        }
-    }
-
-    /// A hand can write what no verb does: jobs that come after each other would be built for ever.
-    fn break_circles(&mut self) {
-        let some = self.known.iter().filter(|(_, known)| !known.after.is_empty());
-        let mut edges: BTreeMap<JobName, Vec<JobName>> =
-            some.map(|(name, known)| (name.clone(), known.after.clone())).collect();
-        for name in edges.keys().cloned().collect::<Vec<_>>() {
-            if let Err(e) = job::no_circle(&edges, &name)
-                && let Some(known) = self.known.get_mut(&name)
-            {
-                tracing::error!(job = %name, "{e}; it comes after nothing until that is mended");
-                known.after.clear();
-                edges.remove(&name);
-            }
         }
     }
 
@@ -176,9 +158,21 @@ impl Timers {
         self.known.len()
     }
 
-    /// The jobs that come after this one.
+    /// The jobs that come after this one. A hand can write what no verb does: those that come after each other would
+    /// be built for ever, and are left out for as long as they do.
     pub fn after(&self, name: &JobName) -> Vec<JobName> {
-        self.known.iter().filter(|(_, known)| known.after.contains(name)).map(|(name, _)| name.clone()).collect()
+        let some = self.known.iter().filter(|(_, known)| !known.after.is_empty());
+        let edges: BTreeMap<JobName, Vec<JobName>> =
+            some.map(|(name, known)| (name.clone(), known.after.clone())).collect();
+        let coming = edges.iter().filter(|(_, others)| others.contains(name)).map(|(other, _)| other);
+        let sound = coming.filter(|other| match job::no_circle(&edges, other) {
+            Ok(()) => true,
+            Err(e) => {
+                tracing::error!(job = %other, "{e}; it comes after nothing until that is mended");
+                false
+            }
+        });
+        sound.cloned().collect()
     }
 }
 

@@ -21,7 +21,8 @@ pub fn run(spool: &Spool, args: &RunArgs) -> Result<ExitCode> {
     owner::become_owner(spool)?;
     let queued = spool.run_job(&name, &platforms, &wishes)?;
     for one in queued.iter().filter(|one| one.already) {
-        out::hint(&format!("{} was in its queue already; it is in front now", one.id));
+        let place = if args.priority.is_some() { "it has this priority now" } else { "it is in front now" };
+        out::hint(&format!("{} was in its queue already; {place}", one.id));
     }
     out::print(&queued.iter().map(|one| format!("{}\n", one.id)).collect::<String>())?;
     let mut code = 0;
