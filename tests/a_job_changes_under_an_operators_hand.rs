@@ -179,12 +179,13 @@ fn a_file_that_was_broken_by_hand_is_named_and_its_last_good_schedule_stays() {
     assert!(checked.stdout.contains("jobs/job.toml: "), "{checked:?}");
     std::fs::write(&file, good.replace("timeout_seconds", "timeout_secnods")).expect("broken");
     lab.builder(&["run", "job"]).refused(65, "line ");
-    wait_for("it is built as it was", || lab.spool.open_builds().expect("builds").len() == 1);
+    let note = lab.root().join("timers/job");
+    wait_for("it is built as it was", || lab.spool.open_builds().expect("builds").len() == 1 && note.exists());
     drop(daemon);
     // A daemon that starts anew knows it, too; and a file that never was good stays out.
     lab.ok(&["cancel", lab.spool.open_builds().expect("builds")[0].id.as_str()]);
     std::fs::write(lab.root().join("jobs/never.toml"), "every = \"daily\"").expect("broken");
-    std::fs::remove_file(lab.root().join("timers/job")).expect("its note");
+    std::fs::remove_file(note).expect("its note");
     let again = Finished::of(lab.program("builderd").arg("--once"));
     assert!(again.stderr.contains("its last good version stays"), "{again:?}");
     assert!(again.stderr.contains("jobs/never.toml: ") && again.stderr.contains("not built by itself"), "{again:?}");
