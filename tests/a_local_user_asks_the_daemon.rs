@@ -44,7 +44,7 @@ fn town() -> Option<Town> {
         std::fs::set_permissions(lab.path(dir), Permissions::from_mode(0o700)).expect("its mode");
     }
     for name in ["builder", "builderd", "builder-run"] {
-        std::fs::copy(harness::binary(name), lab.path("bin").join(name)).expect("a copy that anybody can run");
+        harness::copy_of(name, &lab.path("bin"));
     }
     let settings = format!(
         "spool = \"{}\"\nsocket = \"{}\"\ngrace_seconds = 2\n{ROLES}",

@@ -2,7 +2,6 @@
 
 use harness::{Finished, Lab, PLATFORM, Running, eventually};
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -49,7 +48,7 @@ fn desk() -> Lab {
         real.display()
     );
     let path = lab.script("bin/builder", &stand_in);
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("its mode");
+    harness::make_executable(&path);
     lab
 }
 

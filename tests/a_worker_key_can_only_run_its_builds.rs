@@ -140,8 +140,7 @@ fn a_worker_whose_key_sshd_has_asked_for_builds() {
         return;
     }
     let safe = tempfile::Builder::new().prefix("builder").tempdir_in("/var/lib").expect("a directory of root's");
-    let program = safe.path().join("builder-run");
-    std::fs::copy(harness::binary("builder-run"), &program).expect("a copy");
+    let program = harness::copy_of("builder-run", safe.path());
     std::os::unix::fs::chown(&program, Some(0), Some(0)).expect("its owner");
     let lab = Lab::new();
     lab.script("builder.toml", &format!("grace_seconds = 2\nbuilder_run = \"{}\"\n", program.display()));

@@ -79,7 +79,7 @@ fn somebody_else_can_read_and_not_write() {
     std::fs::set_permissions(lab.root(), std::fs::Permissions::from_mode(0o755)).expect("its mode");
     let programs = lab.path("bin");
     std::fs::create_dir(&programs).expect("a directory");
-    std::fs::copy(harness::binary("builder"), programs.join("builder")).expect("a copy that anybody can run");
+    harness::copy_of("builder", &programs);
     let nobody = |words: &[&str]| {
         let mut command = std::process::Command::new(programs.join("builder"));
         Finished::of(command.arg("--spool").arg(lab.root()).args(words).uid(65534).gid(65534).current_dir("/"))
@@ -102,7 +102,7 @@ fn anybody_can_have_a_spool_and_a_worker_of_their_own() {
     std::os::unix::fs::chown(&home, Some(65534), Some(65534)).expect("its owner");
     std::fs::set_permissions(lab.path(""), std::fs::Permissions::from_mode(0o755)).expect("its mode");
     for name in ["builder", "builderd", "builder-run"] {
-        std::fs::copy(harness::binary(name), lab.path(name)).expect("a copy that anybody can run");
+        harness::copy_of(name, &lab.path(""));
     }
     let secret = lab.script("secret", "true");
     std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).expect("its mode");

@@ -63,9 +63,8 @@ fn orb_is_called_with_the_package_and_the_platform() {
         ("apt-get", "#!/bin/sh\ntrue\n"),
         ("pkg", "#!/bin/sh\ntrue\n"),
     ] {
-        use std::os::unix::fs::PermissionsExt;
         std::fs::write(bin.join(name), text).expect("a program");
-        std::fs::set_permissions(bin.join(name), std::fs::Permissions::from_mode(0o755)).expect("its mode");
+        harness::make_executable(&bin.join(name));
     }
     let environment = [format!("PATH={}:/usr/bin:/bin", bin.display())];
     let words = ["--template", &template("orb-build.debian"), "--set", "OPAM_PACKAGE=hello", "--platform", PLATFORM];

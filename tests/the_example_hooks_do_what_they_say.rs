@@ -1,7 +1,6 @@
 //! The hooks that are shipped as examples.
 
 use harness::{Finished, Lab, wait_for};
-use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 /// Installs a hook as a sysadmin does: a copy, with some of its settings changed.
@@ -15,7 +14,7 @@ fn install(lab: &Lab, name: &str, settings: &[(&str, &str)]) {
     let _ = std::fs::create_dir(lab.path("hooks.d"));
     let path = lab.path("hooks.d").join(name);
     std::fs::write(&path, text).expect("a copy");
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("its mode");
+    harness::make_executable(&path);
 }
 
 fn settled(lab: &Lab) {
@@ -30,7 +29,7 @@ fn the_first_failure_and_the_recovery_are_mailed() {
     // A mailer that keeps what it is given; the system's own would send it.
     let mails = lab.path("mails");
     let mailer = lab.script("sendmail", &format!("#!/bin/sh\n[ \"$*\" = '-t -oi' ] && cat >> {}\n", mails.display()));
-    std::fs::set_permissions(&mailer, std::fs::Permissions::from_mode(0o755)).expect("its mode");
+    harness::make_executable(&mailer);
     install(
         &lab,
         "mail-on-change",

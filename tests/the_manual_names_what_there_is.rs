@@ -218,7 +218,7 @@ fn scripts_and_hooks_see_the_variables_that_are_said() {
     std::fs::set_permissions(private, std::fs::Permissions::from_mode(0o600)).expect("its mode");
     let seen = lab.path("seen");
     let hook = lab.script("hooks.d/note", &format!("#!/bin/sh\nenv >{0}\necho \"$1\" >{0}.argument\n", seen.display()));
-    std::fs::set_permissions(hook, std::fs::Permissions::from_mode(0o700)).expect("its mode");
+    harness::make_executable(&hook);
     lab.job_with("job", "tr '\\0' '\\n' </proc/$$/environ >environ", &["--every", "never", "--secret", "token"]);
     let id = lab.run("job");
     assert_eq!(lab.local_worker("w", &[]).ended(), 0);

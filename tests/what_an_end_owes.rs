@@ -133,7 +133,7 @@ fn hook(lab: &Lab, name: &str, text: &str) -> PathBuf {
     let path = lab.path("hooks.d").join(name);
     let _ = std::fs::create_dir(lab.path("hooks.d"));
     std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).expect("a hook");
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("its mode");
+    harness::make_executable(&path);
     path
 }
 

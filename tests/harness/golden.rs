@@ -14,7 +14,6 @@
 use crate::{Lab, Sshd, binary};
 use snapbox::{Assert, Data, Redactions};
 use std::ffi::OsString;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -172,7 +171,7 @@ impl Desk {
 
 fn program(path: &Path, text: &str) {
     std::fs::write(path, format!("#!/bin/sh\n{text}\n")).expect("a program");
-    std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).expect("its mode");
+    crate::make_executable(path);
 }
 
 /// What differs from run to run, and the words that stand for it.

@@ -204,3 +204,22 @@ pub fn binary(name: &str) -> PathBuf {
     });
     directory.join(name)
 }
+
+/// A copy of a program of ours in a directory, for a user who can't enter the build's.
+pub fn copy_of(name: &str, directory: &Path) -> PathBuf {
+    let copy = directory.join(name);
+    std::fs::copy(binary(name), &copy).expect("a copy");
+    make_executable(&copy);
+    copy
+}
+
+/// Turns a file into a program, mode 0755.
+///
+/// Another process writes it anew: a handle for writing in this one may have been inherited by whatever another test's
+/// thread is forking, and what is open for writing can't be executed (ETXTBSY, execve(2)).
+pub fn make_executable(path: &Path) {
+    let mut sh = Command::new("sh");
+    sh.args(["-c", "cp -- \"$1\" \"$1.new\" && chmod 755 \"$1.new\" && mv -- \"$1.new\" \"$1\"", "sh"]).arg(path);
+    let made = Finished::of(&mut sh);
+    assert_eq!(made.code, 0, "{made:?}");
+}

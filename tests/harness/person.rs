@@ -1,7 +1,6 @@
 //! People who work on the lab's spool from somewhere else, each with a key.
 
 use crate::{Lab, Sshd, binary};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -45,7 +44,7 @@ impl Lab {
         let words: Vec<String> = ssh.get_args().map(|word| format!("'{}'", word.to_string_lossy())).collect();
         let program = programs.join("ssh");
         std::fs::write(&program, format!("#!/bin/sh\nexec /usr/bin/ssh {} \"$@\"\n", words.join(" "))).expect("ssh");
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("its mode");
+        crate::make_executable(&program);
         let mut command = Command::new(binary("builder"));
         let path = format!("{}:{}", programs.display(), std::env::var("PATH").expect("a path"));
         command.env("PATH", path).env_remove("BUILDER_SPOOL").env_remove("BUILDER_CONFIG");
