@@ -39,6 +39,9 @@ fn pattern(path: &str) -> String {
         let name = match (parts[0], depth) {
             (_, 0) => (*part).to_owned(),
             ("tmp", 1) => "DRAFT".to_owned(),
+            ("lost+found", 1) if part.ends_with(".txt") => "STAMP.txt".to_owned(),
+            ("lost+found", 1) => "STAMP".to_owned(),
+            ("lost+found", 2) => return [&named.join("/"), "PATH"].join("/"),
             ("jobs", 1) if *part != ".lock" => "JOB.toml".to_owned(),
             ("good", 1) => "JOB.toml".to_owned(),
             ("timers", 1) => "JOB".to_owned(),
@@ -112,12 +115,35 @@ fn what_every_kind_of_build_leaves_is_what_the_document_lists() {
     });
     worker.take();
     look(&lab, &mut seen);
+    damage_and_repair(&lab, &mut seen);
     seen.insert("tmp/DRAFT".to_owned());
     let documented = documented();
     let unlisted: Vec<_> = seen.difference(&documented).collect();
     assert!(unlisted.is_empty(), "not in spool-layout.md: {unlisted:#?}");
     let missing: Vec<_> = documented.difference(&seen).filter(|path| !impossible(path)).collect();
     assert!(missing.is_empty(), "in spool-layout.md and never seen: {missing:#?}");
+}
+
+/// A build of each end that has lost something.
+fn damage_and_repair(lab: &Lab, seen: &mut BTreeSet<String>) {
+    for build in lab.ended() {
+        std::fs::remove_file(build.dir().join("build.toml")).expect("removed");
+    }
+    std::fs::write(lab.root().join("stranger"), "").expect("written");
+    lab.ok(&["check", "--repair"]);
+    look(lab, seen);
+}
+
+#[test]
+fn the_invariants_are_the_ones_that_are_checked() {
+    let section =
+        DOCUMENT.split("## Invariants").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("a section");
+    let rows: Vec<&str> = section.lines().filter(|line| line.starts_with("| I")).collect();
+    let checked = spool::check::Invariant::ALL;
+    assert_eq!(rows.len(), checked.len());
+    for (row, invariant) in rows.iter().zip(checked) {
+        assert!(row.starts_with(&format!("| {invariant} | {} | ", invariant.sentence())), "{row}");
+    }
 }
 
 /// A drain, and a platform that is paused.
@@ -138,7 +164,9 @@ fn impossible(path: &str) -> bool {
     let once_begun = ["environment", "packages", "console.log", "console.times"];
     let ends = ["result.toml", "manifest", "artifacts/", "artifacts/PATH"];
     let only_active = file.starts_with("upload/") || file == "lease.toml";
-    (queued && (only_active || once_begun.contains(&file) || ends.contains(&file)))
+    let open = queued || active;
+    (open && file == "lost")
+        || (queued && (only_active || once_begun.contains(&file) || ends.contains(&file)))
         || (over && only_active)
         // Seen only for an instant, if at all.
         || (active && ends.contains(&file))

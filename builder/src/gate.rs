@@ -129,6 +129,7 @@ mod tests {
                     "next",
                     "history j",
                     "platform ls",
+                    "check --deep",
                 ]
                 .as_slice(),
             ),
@@ -143,7 +144,10 @@ mod tests {
                 ],
             ),
             (Role::Admin, &["edit j --from -", "platform drop p", "drain", "worker release w", "set j --script -"]),
-            (Role::Admin, &["rm j", "worker add w --platform p", "worker add w - --platform p", "worker rm w"]),
+            (
+                Role::Admin,
+                &["rm j", "check --repair", "worker add w --platform p", "worker add w - --platform p", "worker rm w"],
+            ),
         ];
         for (least, verbs) in table {
             for verb in verbs {

@@ -105,7 +105,7 @@ fn carry_out(root: &Path, config: &Config, verb: &Verb) -> Result<ExitCode> {
         Verb::Edit(args) => verbs::edit::run(&spool, args)?,
         Verb::History(args) => verbs::history::run(&spool, args)?,
         Verb::Platform(verb) => verbs::platform::run(&spool, verb)?,
-        Verb::Check => verbs::check::run(&spool)?,
+        Verb::Check(args) => verbs::check::run(&spool, args)?,
         Verb::Drain(args) => verbs::drain::run(&spool, args)?,
         Verb::Next(args) => verbs::next::run(&spool, args)?,
         Verb::Log(args) => verbs::log::run(&spool, args)?,

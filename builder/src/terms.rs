@@ -36,13 +36,11 @@ pub enum Files<'a> {
 pub fn terms(verb: &Verb) -> Terms<'_> {
     let (role, files) = match verb {
         Verb::Init | Verb::Gate(_) | Verb::Completion(_) | Verb::Complete(_) => (None, Files::None),
-        Verb::Ls(_)
-        | Verb::Watch(_)
-        | Verb::Log(_)
-        | Verb::Show(_)
-        | Verb::Next(_)
-        | Verb::History(_)
-        | Verb::Check => (Some(Role::Read), Files::None),
+        Verb::Ls(_) | Verb::Watch(_) | Verb::Log(_) | Verb::Show(_) | Verb::Next(_) | Verb::History(_) => {
+            (Some(Role::Read), Files::None)
+        }
+        Verb::Check(args) if args.repair => (Some(Role::Admin), Files::None),
+        Verb::Check(_) => (Some(Role::Read), Files::None),
         Verb::Get(args) if args.tar => (Some(Role::Read), Files::None),
         Verb::Get(args) => (Some(Role::Read), Files::Output(&args.output, args.force)),
         Verb::Add(args) => match &args.template {

@@ -7,9 +7,8 @@ use crate::disk;
 use crate::error::{At, Result};
 use crate::layout::file;
 use crate::wake;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Appends to a console; there is one writer, who holds the build.
@@ -25,12 +24,7 @@ pub struct ConsoleWriter {
 
 impl ConsoleWriter {
     pub(crate) fn open(dir: &Path, watchers: PathBuf) -> Result<ConsoleWriter> {
-        let open = |name: &str| {
-            let path = dir.join(name);
-            let mut options = OpenOptions::new();
-            options.append(true).create(true).mode(0o644);
-            options.open(&path).at("open", path)
-        };
+        let open = |name: &str| disk::open_for_appending(&dir.join(name), 0o644);
         let log = open(file::CONSOLE)?;
         let length = log.metadata().at("look at", dir)?.len();
         Ok(ConsoleWriter { log, times: open(file::TIMES)?, dir: dir.to_owned(), watchers, length })
@@ -60,24 +54,26 @@ pub struct Chunk<'a> {
 #[derive(Debug)]
 pub struct ConsoleReader {
     log: File,
-    times: BufReader<File>,
-    line: String,
+    times: Option<BufReader<File>>,
+    line: Vec<u8>,
     ms: u64,
     left: u64,
     buffer: Vec<u8>,
 }
 
 impl ConsoleReader {
-    /// Opens the console in a build's directory; nothing when the build has printed nothing yet.
-    pub fn open(dir: &Path) -> Result<Option<ConsoleReader>> {
+    /// Opens the console in a build's directory; nothing when the build has printed nothing yet. Of a build that is
+    /// over, a log without times is a console, too.
+    pub fn open(dir: &Path, over: bool) -> Result<Option<ConsoleReader>> {
         let (log, times) = (dir.join(file::CONSOLE), dir.join(file::TIMES));
-        if !log.exists() || !times.exists() {
+        if !log.exists() || !(over || times.exists()) {
             return Ok(None);
         }
+        let times = times.exists().then(|| File::open(&times).at("read", &times)).transpose()?;
         Ok(Some(ConsoleReader {
             log: File::open(&log).at("read", &log)?,
-            times: BufReader::new(File::open(&times).at("read", &times)?),
-            line: String::new(),
+            times: times.map(BufReader::new),
+            line: Vec::new(),
             ms: 0,
             left: 0,
             buffer: vec![0; 64 * 1024],
@@ -114,14 +110,14 @@ impl ConsoleReader {
         Ok((got > 0).then(|| Chunk { ms: self.ms, bytes: &self.buffer[..got] }))
     }
 
-    /// Reads a line of `console.times`; half a line stays until its rest is there.
+    /// Reads a line of `console.times`; half a line stays until its rest is there, and what is no line is passed over.
     fn next_time(&mut self) -> Result<bool> {
-        self.times.read_line(&mut self.line).at("read", file::TIMES)?;
-        if !self.line.ends_with('\n') {
+        let Some(times) = &mut self.times else { return Ok(false) };
+        times.read_until(b'\n', &mut self.line).at("read", file::TIMES)?;
+        if self.line.last() != Some(&b'\n') {
             return Ok(false);
         }
-        let mut numbers = self.line.split_ascii_whitespace().map(|number| number.parse::<u64>().ok());
-        if let (Some(Some(ms)), Some(Some(bytes))) = (numbers.next(), numbers.next()) {
+        if let Some((ms, bytes)) = time(&self.line) {
             (self.ms, self.left) = (ms, bytes);
         }
         self.line.clear();
@@ -129,16 +125,54 @@ impl ConsoleReader {
     }
 }
 
+/// What a whole line of `console.times` says.
+fn time(line: &[u8]) -> Option<(u64, u64)> {
+    let (ms, bytes) = std::str::from_utf8(line).ok()?.strip_suffix('\n')?.split_once(' ')?;
+    Some((ms.parse().ok()?, bytes.parse().ok()?))
+}
+
+/// As much of a `console.times` as can be true of a log of this many bytes. A last line that a crash cut short can be.
+pub(crate) fn fitting(times: &[u8], log: u64) -> &[u8] {
+    let (mut counted, mut end) = (0u64, 0);
+    for line in times.split_inclusive(|byte| *byte == b'\n') {
+        let cut_short = !line.ends_with(b"\n") && line.iter().all(|byte| byte.is_ascii_digit() || *byte == b' ');
+        counted = match time(line) {
+            Some((_, bytes)) => counted.saturating_add(bytes),
+            None if cut_short => counted,
+            None => break,
+        };
+        if counted > log {
+            break;
+        }
+        end += line.len();
+    }
+    &times[..end]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_fit_a_log_up_to_the_first_line_that_can_not_be_true() {
+        for (times, log, fits) in [
+            ("0 3\n5 4\n", 7, "0 3\n5 4\n"),
+            ("0 3\n5 4\n", 6, "0 3\n"),
+            ("0 3\n5 4", 3, "0 3\n5 4"),
+            ("0 3\nnonsense\n5 0\n", 9, "0 3\n"),
+            ("0 3\nx", 9, "0 3\n"),
+            ("", 0, ""),
+        ] {
+            assert_eq!(fitting(times.as_bytes(), log), fits.as_bytes(), "{times:?} {log}");
+        }
+    }
 
     #[test]
     fn a_reader_that_follows_gets_each_byte_once() {
         let dir = std::env::temp_dir().join(format!("builder-console-{}", std::process::id()));
         std::fs::DirBuilder::new().recursive(true).create(&dir).unwrap();
         let mut writer = ConsoleWriter::open(&dir, dir.join("nobody")).unwrap();
-        let mut reader = ConsoleReader::open(&dir).unwrap().unwrap();
+        let mut reader = ConsoleReader::open(&dir, false).unwrap().unwrap();
         let mut seen = Vec::new();
         for n in 0..100u64 {
             writer.append(n, format!("line {n}\n").as_bytes()).unwrap();

@@ -10,7 +10,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 /// More new files than this are made durable by one syncfs(2) instead of an fsync(2) each.
@@ -55,6 +55,22 @@ pub fn create_new(path: &Path, mode: u32) -> Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create_new(true).mode(mode);
     options.open(path).at("create", path)
+}
+
+/// Opens a file for adding to its end, and makes it when it is missing. Nothing is durable.
+pub fn open_for_appending(path: &Path, mode: u32) -> Result<File> {
+    OpenOptions::new().append(true).create(true).mode(mode).open(path).at("open", path)
+}
+
+/// Sets permissions. False when there is nothing, or a symlink, which is never followed.
+pub fn set_mode(path: &Path, mode: u32) -> Result<bool> {
+    match path.symlink_metadata() {
+        Ok(meta) if !meta.is_symlink() => {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).at("set the mode of", path)?;
+            Ok(true)
+        }
+        _ => Ok(false),
+    }
 }
 
 /// Opens a file whose lock is what matters, and makes it when it is missing.

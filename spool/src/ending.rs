@@ -6,6 +6,7 @@ use crate::error::{At, Error, Kind, Result};
 use crate::held::HeldBuild;
 use crate::layout::file;
 use crate::manifest::Manifest;
+use crate::name::Platform;
 use crate::place::{End, Priority, Ticket};
 use crate::record::{self, Attempt, Attempts, BuildResult, Outcome};
 use crate::{tmp, wake};
@@ -17,7 +18,10 @@ impl HeldBuild<'_> {
     pub fn finish(self, mut result: BuildResult, manifest: &Manifest) -> Result<End> {
         let dir = self.path();
         result.input = self.input_digest()?;
-        if !manifest.is_empty() {
+        if manifest.is_empty() {
+            // What could not be kept as a whole is not kept in part.
+            disk::remove_tree(&dir.join(file::ARTIFACTS))?;
+        } else {
             let target = dir.join(file::MANIFEST);
             disk::remove_file(&target)?;
             result.output = Some(self.spool.store().keep(&manifest.to_bytes(), &target)?);
@@ -77,28 +81,23 @@ impl HeldBuild<'_> {
 
     /// The digest over what went in; nothing when the worker never said what environment it used.
     fn input_digest(&self) -> Result<Option<Sha256>> {
-        let mut text = format!("platform {}\n", self.id.platform());
+        let mut digests = Vec::new();
         for name in [file::SCRIPT, file::ENVIRONMENT, file::PACKAGES] {
             let path = self.path().join(name);
-            let Ok(open) = File::open(&path) else {
-                if name == file::ENVIRONMENT {
-                    return Ok(None);
-                }
-                continue;
-            };
-            let (digest, _) = Sha256::of_reader(open).at("read", &path)?;
-            text += &format!("{name} {digest}\n");
+            match File::open(&path) {
+                Ok(open) => digests.push((name, Sha256::of_reader(open).at("read", &path)?.0)),
+                Err(_) if name == file::ENVIRONMENT => return Ok(None),
+                Err(_) => {}
+            }
         }
-        Ok(Some(Sha256::of(text.as_bytes())))
+        Ok(Some(input_digest(self.id.platform(), &digests)))
     }
 
     /// Puts a build that lost its worker back into its queue, or ends it as lost when it was tried often
     /// enough, or as cancelled when somebody asked for that. One that a crash met in the last steps of its end
     /// gets there. Durable on return.
     pub fn give_up(self, reason: &str, now: Timestamp) -> Result<Option<End>> {
-        if self.lease()?.is_none()
-            && let Ok(Some(result)) = record::read(&self.path().join(file::RESULT))
-        {
+        if let Some(result) = self.interrupted()? {
             return self.settle(&result).map(Some);
         }
         let attempts = self.note_attempt(reason, now)?;
@@ -112,6 +111,20 @@ impl HeldBuild<'_> {
         Ok(None)
     }
 
+    /// Carries out the last steps of an end that a crash interrupted. Nothing when there was none.
+    pub(crate) fn settle_interrupted(self) -> Result<Option<End>> {
+        let result = self.interrupted()?;
+        result.map(|result| self.settle(&result)).transpose()
+    }
+
+    /// The result of a build whose end was begun: its record is complete, and its lease is gone.
+    fn interrupted(&self) -> Result<Option<BuildResult>> {
+        if self.lease()?.is_some() {
+            return Ok(None);
+        }
+        Ok(record::read(&self.path().join(file::RESULT)).ok().flatten())
+    }
+
     /// Ends a build without a word from its worker; what it printed so far stays.
     pub fn end_unrun(self, outcome: Outcome, now: Timestamp) -> Result<End> {
         let mut result = BuildResult::unrun(outcome, now);
@@ -120,7 +133,6 @@ impl HeldBuild<'_> {
             result.started = Some(lease.since);
             result.duration_ms = now.duration_since(lease.since).as_millis().max(0) as u64;
         }
-        disk::remove_tree(&self.path().join(file::ARTIFACTS))?;
         self.finish(result, &Manifest::default())
     }
 
@@ -182,6 +194,14 @@ impl HeldBuild<'_> {
         tmp::discard(self.spool.layout(), &self.path(), &self.spool.layout().all_active())?;
         disk::remove_file(&self.spool.layout().cancel(&self.id))
     }
+}
+
+/// The digest over what went into a build: its platform, and those of `script`, `environment` and `packages`, in this
+/// order, that there are.
+pub(crate) fn input_digest(platform: &Platform, contents: &[(&str, Sha256)]) -> Sha256 {
+    let start = format!("platform {platform}\n");
+    let text = contents.iter().fold(start, |text, (name, digest)| text + &format!("{name} {digest}\n"));
+    Sha256::of(text.as_bytes())
 }
 
 #[cfg(test)]

@@ -273,7 +273,7 @@ impl Build<'_> {
 
     /// Its console from the first byte on; nothing before it printed anything.
     pub fn console(&self) -> Result<Option<ConsoleReader>> {
-        ConsoleReader::open(&self.dir())
+        ConsoleReader::open(&self.dir(), matches!(self.place, Place::Ended(_)))
     }
 
     /// Whether a server process holds this active build now.

@@ -55,6 +55,8 @@ pub mod file {
     pub const ENVIRONMENT: &str = "environment";
     /// The packages that the worker's system had.
     pub const PACKAGES: &str = "packages";
+    /// The files whose content is lost.
+    pub const LOST: &str = "lost";
 }
 
 /// The root of a spool, as a maker of paths.
@@ -92,6 +94,11 @@ impl Layout {
     /// The file that says which version of the layout this is.
     pub fn format(&self) -> PathBuf {
         self.root.join("format")
+    }
+
+    /// What a repair did not understand.
+    pub fn lost_and_found(&self) -> PathBuf {
+        self.root.join("lost+found")
     }
 
     /// The queue of a platform.
@@ -217,6 +224,11 @@ impl Layout {
     /// A shard of the store: all objects whose digest starts with the same byte.
     pub fn shard(&self, shard: &str) -> PathBuf {
         self.root.join("store/sha256").join(shard)
+    }
+
+    /// All shards.
+    pub fn shards(&self) -> impl Iterator<Item = PathBuf> {
+        (0..=255u8).map(|number| self.shard(&format!("{number:02x}")))
     }
 
     /// An object of the store.

@@ -15,7 +15,7 @@ pub fn become_owner(spool: &Spool) -> Result<()> {
     let (uid, gid) = spool.owner()?;
     let me = rustix::process::geteuid();
     if me.as_raw() == uid {
-        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+        make_readable();
         return Ok(());
     }
     if !me.is_root() {
@@ -27,8 +27,13 @@ pub fn become_owner(spool: &Spool) -> Result<()> {
             "run this as that user, for example with `sudo -u '#{uid}'`, or use a spool of your own with --spool"
         )));
     }
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    make_readable();
     switch(uid, gid)
+}
+
+/// Has everything that this process makes from now on the modes of the layout, whatever the caller's umask is.
+pub fn make_readable() {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
 }
 
 fn switch(uid: u32, gid: u32) -> Result<()> {

@@ -39,7 +39,7 @@ impl State {
 /// `platforms/PLATFORM.toml`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Standing {
+pub(crate) struct Standing {
     state: State,
     since: Timestamp,
 }
@@ -63,14 +63,6 @@ impl Spool {
             Ok(Some(standing)) => standing.state,
             Err(_) => State::Paused,
         }
-    }
-
-    /// What each file of a platform says, or why it can't be read.
-    pub(crate) fn standings(&self) -> Result<Vec<Result<()>>> {
-        let names = disk::names(&self.layout().directory("platforms"))?;
-        let platforms = names.iter().filter_map(|name| name.strip_suffix(".toml")?.parse::<Platform>().ok());
-        let read = |platform| record::read::<Standing>(&self.layout().platform(&platform)).map(drop);
-        Ok(platforms.map(read).collect())
     }
 
     /// All platforms that are known, with their states: those with a queue, and those that have a state.

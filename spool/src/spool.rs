@@ -47,9 +47,12 @@ impl Spool {
         if !root.is_dir() {
             return Err(missing(""));
         }
-        let Some(format) = disk::read_if_there(&layout.format(), 64)? else {
-            return Err(missing(": it has no file `format`"));
-        };
+        let number = || format!("write the format's number into it; this release has {FORMAT}");
+        let format = disk::read_if_there(&layout.format(), 64).map_err(|e| match e.kind() {
+            Kind::NoPermission => e,
+            _ => e.hint(number()),
+        })?;
+        let Some(format) = format else { return Err(missing(": it has no file `format`")) };
         match std::str::from_utf8(&format).ok().and_then(|text| text.trim().parse::<u32>().ok()) {
             Some(number) if number <= FORMAT => Ok(Spool::at(layout)),
             Some(number) => Err(Error::new(
@@ -57,8 +60,9 @@ impl Spool {
                 format!("the spool at {} has format {number}, newer than {FORMAT}", root.display()),
             )
             .hint("use the builder that made it, or a newer one")),
-            None => Err(Error::new(Kind::Config, format!("{} holds no number", layout.format().display()))
-                .hint(format!("write the format's number into it; this release has {FORMAT}"))),
+            None => {
+                Err(Error::new(Kind::Config, format!("{} holds no number", layout.format().display())).hint(number()))
+            }
         }
     }
 
@@ -77,8 +81,8 @@ impl Spool {
         for name in DIRECTORIES {
             disk::make_dir(&layout.directory(name))?;
         }
-        for shard in 0..=255u8 {
-            disk::make_dir(&layout.shard(&format!("{shard:02x}")))?;
+        for shard in layout.shards() {
+            disk::make_dir(&shard)?;
         }
         for name in DIRECTORIES {
             disk::sync_dir(&layout.directory(name))?;

@@ -92,11 +92,23 @@ impl<'a> Store<'a> {
         Ok(self.shard(digest)?.link(digest, to)? == Linked::Yes)
     }
 
+    /// Gives a content that a build has its name here. False when there is something of that name. Durable on return.
+    pub(crate) fn name(&self, digest: &Sha256, file: &Path) -> Result<bool> {
+        let (shard, object) = (self.shard(digest)?, self.layout.object(digest));
+        if object.symlink_metadata().is_ok() {
+            return Ok(false);
+        }
+        match disk::link(file, &object)? {
+            Linked::Yes => shard.lock.sync_all().at("sync", &object).map(|()| true),
+            Linked::Refused => shard.copy(file, &object).map(|()| true),
+            Linked::SourceGone => Ok(false),
+        }
+    }
+
     /// Removes what nothing links to, shard by shard. Returns how many objects and bytes went.
     pub fn collect_garbage(&self) -> Result<(u64, u64)> {
         let (mut objects, mut bytes) = (0, 0);
-        for shard in 0..=255u8 {
-            let dir = self.layout.shard(&format!("{shard:02x}"));
+        for dir in self.layout.shards() {
             let Ok(lock) = disk::open_dir(&dir) else { continue };
             FileExt::lock_exclusive(&lock).at("lock", &dir)?;
             for name in disk::names(&dir)? {
@@ -145,18 +157,19 @@ impl Shard<'_> {
         let object = self.store.layout.object(digest);
         match disk::link(&object, to)? {
             Linked::Refused => {
-                self.refresh(&object)?;
+                // The old one keeps its builds.
+                self.copy(&object, &object)?;
                 disk::link(&object, to)
             }
             other => Ok(other),
         }
     }
 
-    /// The file system refuses a further link: a copy takes the store's name, the old one keeps its builds.
-    fn refresh(&self, object: &Path) -> Result<()> {
-        let mut source = File::open(object).at("read", object)?;
+    /// A copy takes a name of the store: the file system refuses a further link.
+    fn copy(&self, file: &Path, object: &Path) -> Result<()> {
+        let mut source = File::open(file).at("read", file)?;
         let draft = Draft::empty_file(self.store.layout, MODE)?;
-        io::copy(&mut source, &mut draft.handle()).at("copy", object)?;
+        io::copy(&mut source, &mut draft.handle()).at("copy", file)?;
         draft.handle().sync_data().at("sync", draft.path())?;
         disk::rename_over(draft.path(), object)?;
         draft.published();

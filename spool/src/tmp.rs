@@ -139,7 +139,8 @@ pub fn sweep(layout: &Layout) -> Result<usize> {
     Ok(removed)
 }
 
-fn is_left_over(path: &Path) -> bool {
+/// Whether nobody is making this any more.
+pub(crate) fn is_left_over(path: &Path) -> bool {
     let Ok(meta) = path.symlink_metadata() else {
         return false;
     };

@@ -2,6 +2,7 @@
 
 pub mod expressions;
 pub mod golden;
+pub mod house;
 pub mod oracle;
 mod person;
 mod process;
@@ -158,8 +159,11 @@ impl Lab {
         self.spool.ended_builds(usize::MAX, |_| true).expect("the finished builds")
     }
 
-    /// What must be true of every spool in which nobody is at work: each build in one state and whole.
+    /// What must be true of every spool in which nobody is at work: each build in one state and whole. What builder
+    /// itself says of it is not all that is looked at.
     pub fn check(&self) {
+        let checked = self.spool.check(true).expect("a spool that can be read");
+        assert!(checked.findings.is_empty(), "{:#?}", checked.findings);
         let mut seen = std::collections::BTreeSet::new();
         for build in self.spool.open_builds().expect("the open builds").into_iter().chain(self.ended()) {
             assert!(seen.insert(build.id.clone()), "{} is in two states", build.id);

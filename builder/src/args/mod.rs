@@ -8,7 +8,9 @@ mod operator;
 pub use access::{CompleteArgs, CompletionArgs, GateArgs, Shell};
 pub use build::{CancelArgs, GetArgs, HistoryArgs, LogArgs, ShowArgs, WatchArgs};
 pub use job::{AddArgs, EditArgs, HowArgs, NextArgs, RmArgs, RunArgs, SetArgs, WhenArgs};
-pub use operator::{DrainArgs, ListArgs, LsArgs, PlatformArgs, PlatformVerb, WorkerAddArgs, WorkerRmArgs, WorkerVerb};
+pub use operator::{
+    CheckArgs, DrainArgs, ListArgs, LsArgs, PlatformArgs, PlatformVerb, WorkerAddArgs, WorkerRmArgs, WorkerVerb,
+};
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use spool::error::{Error, Kind};
@@ -90,8 +92,8 @@ pub enum Verb {
     Platform(PlatformVerb),
     /// Hand out nothing more, for maintenance; what runs goes on to its end
     Drain(DrainArgs),
-    /// Look whether all jobs, workers and platforms can be read
-    Check,
+    /// Look whether the spool is what it must be, and mend it
+    Check(CheckArgs),
     /// Add, list and remove workers
     #[command(subcommand, arg_required_else_help = false)]
     Worker(WorkerVerb),

@@ -36,6 +36,20 @@ pub struct DrainArgs {
     pub off: bool,
 }
 
+/// How to check.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Read all contents, too: it takes as long as reading the store
+    #[arg(long)]
+    pub deep: bool,
+    /// Mend what needs no guess, and move to lost+found what can't be understood
+    #[arg(long)]
+    pub repair: bool,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// How to list.
 #[derive(Debug, Args)]
 pub struct LsArgs {

@@ -11,6 +11,7 @@ pub fn run(root: &Path) -> Result<()> {
     if let Ok(spool) = Spool::open(root) {
         owner::become_owner(&spool)?;
     }
+    owner::make_readable();
     let (spool, made) = Spool::init(root)?;
     let root = spool.layout().root();
     if let Some(weakness) = durability::weakness(root) {

@@ -56,6 +56,11 @@ impl Note {
     }
 }
 
+/// Whether a file of `timers/` says when the job was fired.
+pub(crate) fn is_note(bytes: &[u8]) -> bool {
+    Note::parse(&String::from_utf8_lossy(bytes)).moment.is_some()
+}
+
 /// What a job owes at a moment.
 struct Due {
     moment: Timestamp,

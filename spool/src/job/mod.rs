@@ -8,8 +8,10 @@ mod owed;
 mod script;
 
 pub use after::no_circle;
+pub(crate) use fire::is_note;
 pub use fire::{Fired, Queued, Wishes};
 pub use jobs::{Changed, stamp};
+pub(crate) use owed::steps;
 pub use owed::{Ended, Owed, delay};
 pub use script::{LONGEST_SCRIPT, Variant, check_script};
 

@@ -45,6 +45,12 @@ impl Owed {
     }
 }
 
+/// The lines of a file of `owed/` that name a step.
+pub(crate) fn steps(note: &[u8]) -> Vec<u8> {
+    let is_step = |line: &&[u8]| Owed::ALL.iter().any(|one| line.trim_ascii_end() == one.word().as_bytes());
+    note.split_inclusive(|byte| *byte == b'\n').filter(is_step).collect::<Vec<_>>().concat()
+}
+
 /// A build that is over and owes something still.
 #[derive(Clone, Debug)]
 pub struct Ended {

@@ -1,0 +1,203 @@
+//! Repair: mends what needs no guess, and moves what nobody understands to `lost+found/`.
+//!
+//! It is safe beside builderd, servers and clients: each step takes the lock of those who could be at work on the same
+//! thing, and leaves what is locked by somebody else. It can be killed between any two steps, and said again.
+
+use super::Checked;
+use super::eye::{Digests, is_real};
+use super::finding::{Cure, Finding};
+use super::lost::LostAndFound;
+use crate::console;
+use crate::digest::Sha256;
+use crate::disk::{self, Moved};
+use crate::error::{At, Result};
+use crate::layout::file;
+use crate::spool::Spool;
+use crate::tmp;
+use fs2::FileExt;
+use jiff::Timestamp;
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::Path;
+
+/// One cure can bring to light what another finding hid: a file in the place of a directory, and then its absence.
+const ROUNDS: usize = 6;
+
+/// No record that is rewritten is longer, in bytes.
+const LONGEST: u64 = 64 << 20;
+
+/// What a repair did, and what is left.
+#[derive(Clone, Debug, Default)]
+pub struct Repaired {
+    /// What was wrong and is put right, in this order.
+    pub done: Vec<Finding>,
+    /// What could not be done, and why.
+    pub failed: Vec<(Finding, String)>,
+    /// Leftovers of crashes that were removed.
+    pub swept: usize,
+    /// The spool as it is now.
+    pub checked: Checked,
+}
+
+/// Keeps others from what is being repaired, while it lives.
+enum Guard {
+    /// Nobody else is at work there.
+    Free,
+    /// A lock.
+    Locked(#[allow(dead_code)] File),
+    /// Somebody else is.
+    Busy,
+}
+
+impl Spool {
+    /// Puts right what can be put right without guessing. Said twice, the second time does nothing.
+    ///
+    /// # Errors
+    /// When the disk can't be read. What can't be mended is no error.
+    pub fn repair(&self, deep: bool, now: Timestamp) -> Result<Repaired> {
+        let lost = LostAndFound::new(self.layout(), now);
+        let mut digests = Digests::new();
+        let mut repaired = Repaired::default();
+        for _ in 0..ROUNDS {
+            repaired.checked = self.check_again(deep, &mut digests)?;
+            repaired.failed.clear();
+            let before = repaired.done.len();
+            for finding in repaired.checked.findings.iter().filter(|finding| finding.cure.is_known()) {
+                match self.cure(finding, &lost) {
+                    Ok(true) => repaired.done.push(finding.clone()),
+                    Ok(false) => {}
+                    Err(e) => repaired.failed.push((finding.clone(), e.to_string())),
+                }
+            }
+            if repaired.done.len() == before {
+                break;
+            }
+        }
+        repaired.swept = self.sweep()?;
+        Ok(repaired)
+    }
+
+    /// Does what a finding asks for. False when there is nothing to do any more, or somebody else is at work there.
+    fn cure(&self, finding: &Finding, lost: &LostAndFound<'_>) -> Result<bool> {
+        let path = &finding.path;
+        if let Cure::Settle(id) = &finding.cure {
+            let held = self.hold(id)?;
+            return held.map_or(Ok(None), |held| held.settle_interrupted()).map(|end| end.is_some());
+        }
+        let _guard = match self.guard(path)? {
+            Guard::Busy => return Ok(false),
+            guard => guard,
+        };
+        if !path.parent().is_some_and(|parent| is_real(self.layout(), parent)) {
+            return Ok(false);
+        }
+        let why = format!("{}: {}", finding.invariant, finding.wrong);
+        match &finding.cure {
+            Cure::SetAside(what) => lost.take(what, &why),
+            Cure::Lose { build, name } => self.lose(build, name, &why, lost),
+            Cure::Make => disk::make_dir_synced(path).map(|()| true),
+            Cure::Mode(mode) => disk::set_mode(path, *mode),
+            Cure::Move(to) => self.move_build(path, to, &why, lost),
+            Cure::Settle(_) | Cure::Human(_) => Ok(false),
+            Cure::Link(digest) => self.link_back(digest, path),
+            Cure::Name => self.name_again(path),
+            Cure::Cut => self.cut(path, &why, lost),
+        }
+    }
+
+    fn lose(&self, build: &Path, name: &str, why: &str, lost: &LostAndFound<'_>) -> Result<bool> {
+        let path = build.join(file::LOST);
+        let known = disk::read_if_there(&path, LONGEST)?.unwrap_or_default();
+        let mut names: BTreeSet<&str> = std::str::from_utf8(&known).unwrap_or_default().lines().collect();
+        let new = names.insert(name);
+        let text: String = names.iter().map(|name| format!("{name}\n")).collect();
+        tmp::replace_file(self.layout(), &path, text.as_bytes())?;
+        Ok(lost.take(&build.join(name), why)? || new)
+    }
+
+    fn move_build(&self, from: &Path, to: &Path, why: &str, lost: &LostAndFound<'_>) -> Result<bool> {
+        let (old, new) = (from.parent().unwrap_or(from), to.parent().unwrap_or(to));
+        disk::make_dir_synced(new)?;
+        match disk::rename_new(from, to)? {
+            Moved::Yes => {
+                disk::sync_dir(new)?;
+                disk::sync_dir(old)?;
+                Ok(true)
+            }
+            Moved::TargetExists => lost.take(from, why),
+            Moved::SourceGone => Ok(false),
+        }
+    }
+
+    /// The store's content is read first: a wrong one must not be spread.
+    fn link_back(&self, digest: &Sha256, to: &Path) -> Result<bool> {
+        let object = self.layout().object(digest);
+        let (real, _) = Sha256::of_reader(File::open(&object).at("read", &object)?).at("read", &object)?;
+        if real != *digest {
+            return Ok(false);
+        }
+        let mut missing: Vec<&Path> = to.ancestors().skip(1).take_while(|dir| !dir.is_dir()).collect();
+        missing.reverse();
+        missing.into_iter().try_for_each(disk::make_dir_synced)?;
+        let linked = self.store().link_to(digest, to)?;
+        disk::sync_dir(to.parent().unwrap_or(to))?;
+        Ok(linked)
+    }
+
+    /// Gives a content the name that it has by its digest, whatever somebody thought that it was.
+    fn name_again(&self, path: &Path) -> Result<bool> {
+        let file = File::open(path).at("read", path)?;
+        file.sync_all().at("sync", path)?;
+        let (digest, _) = Sha256::of_reader(&file).at("read", path)?;
+        self.store().name(&digest, path)
+    }
+
+    fn cut(&self, path: &Path, why: &str, lost: &LostAndFound<'_>) -> Result<bool> {
+        let Some(bytes) = disk::read_if_there(path, LONGEST)? else { return Ok(false) };
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let kept = match name.strip_prefix(file::TIMES) {
+            Some(number) => {
+                let log = path.with_file_name(format!("{}{number}", file::CONSOLE));
+                console::fitting(&bytes, log.metadata().map_or(0, |meta| meta.len())).to_vec()
+            }
+            None => crate::job::steps(&bytes),
+        };
+        let taken = lost.take(path, why)?;
+        tmp::replace_file(self.layout(), path, &kept)?;
+        Ok(taken)
+    }
+
+    /// Locks what a path belongs to: a build, a shard of the store, the jobs, or the workers.
+    fn guard(&self, path: &Path) -> Result<Guard> {
+        let root = self.layout().root();
+        let below = path.strip_prefix(root).unwrap_or(path);
+        let parts: Vec<&Path> = below.iter().map(Path::new).collect();
+        let first = |count: usize| parts.iter().take(count).fold(root.to_owned(), |path, part| path.join(part));
+        let is_lock = path.file_name().is_some_and(|name| name == ".lock");
+        match parts.first().and_then(|part| part.to_str()) {
+            Some("new" | "done" | "failed") if parts.len() >= 3 => lock(&first(3), true),
+            Some("active") if parts.len() >= 2 && !is_lock => lock(&first(2), true),
+            Some("store") if parts.len() >= 4 => lock(&first(3), false),
+            Some("jobs" | "good" | "timers" | "platforms") if parts.len() >= 2 && !is_lock => {
+                self.lock_jobs().map(Guard::Locked)
+            }
+            Some("workers") if parts.len() >= 2 && !is_lock => self.lock_workers().map(Guard::Locked),
+            _ => Ok(Guard::Free),
+        }
+    }
+}
+
+/// Locks a directory; one that is none, or is gone, is nobody's.
+fn lock(dir: &Path, at_once: bool) -> Result<Guard> {
+    let Ok(open) = disk::open_dir(dir) else { return Ok(Guard::Free) };
+    if !at_once {
+        FileExt::lock_exclusive(&open).at("lock", dir)?;
+    } else if FileExt::try_lock_exclusive(&open).is_err() {
+        return Ok(Guard::Busy);
+    }
+    let ours = open.metadata().at("look at", dir)?;
+    match dir.symlink_metadata() {
+        Ok(there) if disk::same_file(&ours, &there) => Ok(Guard::Locked(open)),
+        _ => Ok(Guard::Busy),
+    }
+}
