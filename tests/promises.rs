@@ -22,9 +22,10 @@
 //!     `a_person_does_what_their_role_allows.rs`, `a_local_user_asks_the_daemon.rs`
 //! 14. TAB completes what is meant, at once, and never complains: `a_tab_completes_from_the_spool.rs`
 //! 15. What people see fits their terminal, and a pipe loses nothing: `the_client_fits_the_terminal.rs`
+//! 16. Each verb says what it is known to say, here and over SSH: `what_each_verb_says.rs`
 //! 17. Damage is named and mended, the rest goes on, and no byte of what is not understood is lost:
 //!     `damage_is_named_and_mended.rs`, `a_repair_guesses_nothing.rs`
-//! 16. Each verb says what it is known to say, here and over SSH: `what_each_verb_says.rs`
+//! 18. An old spool stays readable, and a later one is left alone: `an_old_spool_stays_readable.rs`
 //!
 //! And at the door: `bad_input_is_refused_in_one_line.rs`, `the_client_finds_what_is_meant.rs`,
 //! `templates_build_what_they_say.rs`, `the_readme_is_true.rs`, `the_manual_names_what_there_is.rs`
