@@ -175,3 +175,110 @@ fn sshd_can_ask_for_the_keys_instead() {
     let unknown = Finished::of(lab.program("builder-run").args(["authorized-keys", "ssh-ed25519", &"A".repeat(68)]));
     assert_eq!((unknown.code, unknown.stdout.as_str()), (0, ""));
 }
+
+/// The options, the key type, the base64 and the comment of a line, as sshd(8) reads it: options end at the first blank
+/// that is not within double quotes, where a backslash hides a quote.
+fn parts(line: &str) -> (String, Vec<String>) {
+    let (mut quoted, mut hidden) = (false, false);
+    let end = line.find(|c: char| {
+        match c {
+            '"' if !hidden => quoted = !quoted,
+            ' ' | '\t' if !quoted => return true,
+            _ => {}
+        }
+        hidden = c == '\\' && !hidden;
+        false
+    });
+    let (options, rest) = line.split_at(end.expect("a blank"));
+    (options.to_owned(), rest.split_whitespace().map(str::to_owned).collect())
+}
+
+#[test]
+fn whatever_a_hand_writes_of_a_worker_its_line_is_one_line_with_one_command() {
+    const PIECES: &[&str] = &[
+        "ssh-ed25519",
+        "ssh-rsa",
+        "sk-ssh-ed25519@openssh.com",
+        "AAAAC3NzaC1lZDI1NTE5AAAAIG0Cq3n5Qe7n1t8C1mT0xZq3yBv0Z4y1q8ZbWm2v1x7k",
+        " ",
+        "\t",
+        "\n",
+        "\r",
+        "\r\n",
+        "\u{b}",
+        "\u{c}",
+        "\0",
+        "\u{85}",
+        "\u{2028}",
+        "\"",
+        "'",
+        "\\",
+        ",",
+        "#",
+        "=",
+        "$(id)",
+        "`id`",
+        ";",
+        "command=\"sh\"",
+        "restrict",
+        "pty",
+        "no-pty",
+        "environment=\"A=b\"",
+        "@cert-authority",
+        "comment",
+        "ü",
+        "w\nssh-rsa ",
+    ];
+    let lab = Lab::below(std::path::Path::new("/dev/shm"));
+    let mut random = harness::expressions::Random::of(7);
+    let root = lab.root().display().to_string();
+    let run =
+        spool::worker::ForcedCommand { program: "/usr/bin/builder-run".into(), config: Some("/etc/a b.toml".into()) };
+    let expected = format!(
+        "restrict,command=\"exec /usr/bin/builder-run serve --spool {root} --worker w --config '/etc/a b.toml'\""
+    );
+    let (mut lines, mut refused) = (0, 0);
+    for _ in 0..2000 {
+        let start =
+            random.one(&["", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIG0Cq3n5Qe7n1t8C1mT0xZq3yBv0Z4y1q8ZbWm2v1x7k"]);
+        let text = (0..random.between(0, 5)).fold(start.to_owned(), |text, _| text + random.one(PIECES));
+        let written = serde_json::to_string(&text).expect("a string").replace("\\u007f", "");
+        let file = format!("added = \"2026-01-01T00:00:00Z\"\nplatforms = [\"p\"]\nkey = {written}\n");
+        std::fs::write(lab.spool.layout().worker(&"w".parse().expect("a name")), file).expect("written");
+        lab.spool.write_authorized_keys(&run).expect("the keys");
+        let generated = std::fs::read_to_string(lab.spool.layout().authorized_keys()).expect("text");
+        let ours: Vec<&str> =
+            generated.split(['\n', '\r']).filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
+        match ours.as_slice() {
+            [] => refused += 1,
+            [line] => {
+                lines += 1;
+                let (options, words) = parts(line);
+                assert!(!line.chars().any(char::is_control) && options == expected, "{text:?}: {line}");
+                assert!(words.len() == 3 && words[2] == "w", "{text:?}: {line}");
+            }
+            more => panic!("{text:?}: {more:?}"),
+        }
+    }
+    assert!(lines > 200 && refused > 200, "{lines} lines, {refused} refused");
+}
+
+#[test]
+fn a_name_or_a_place_that_would_need_a_second_line_is_refused() {
+    for name in ["a\nb", "a b", "a\"", "a,command=\"x\"", "-a", "a'", "a\\", "a\r", "", "a/../b", "ü", "a\u{2028}"] {
+        assert!(name.parse::<spool::name::WorkerName>().is_err(), "{name:?}");
+    }
+    let key =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIG0Cq3n5Qe7n1t8C1mT0xZq3yBv0Z4y1q8ZbWm2v1x7k".parse().expect("a key");
+    let name = "w".parse().expect("a name");
+    for place in ["/a\nb", "/a\"b", "/a'b", "/a\\b", "/a\tb", "/a\rb"] {
+        let run = |program: &str, config: Option<&str>| spool::worker::ForcedCommand {
+            program: program.into(),
+            config: config.map(Into::into),
+        };
+        for (run, root) in [(run(place, None), "/s"), (run("/p", Some(place)), "/s"), (run("/p", None), place)] {
+            let refused = spool::worker::authorized_key(&name, &key, &run, root).expect_err(place);
+            assert_eq!(refused.kind(), spool::error::Kind::Config, "{place:?}");
+        }
+    }
+}

@@ -20,6 +20,7 @@
 //! 12. A secret reaches its script and nothing else: `secrets_stay_secret.rs`
 //! 13. Who does not own the spool does what their role allows, and nothing with anybody else's files:
 //!     `a_person_does_what_their_role_allows.rs`, `a_local_user_asks_the_daemon.rs`
+//!     And nobody but the owner writes: `the_modes_of_a_spool_are_as_documented.rs`
 //! 14. TAB completes what is meant, at once, and never complains: `a_tab_completes_from_the_spool.rs`
 //! 15. What people see fits their terminal, and a pipe loses nothing: `the_client_fits_the_terminal.rs`
 //! 16. Each verb says what it is known to say, here and over SSH: `what_each_verb_says.rs`
