@@ -115,12 +115,15 @@ fn directories_that_are_gone_or_lead_elsewhere_are_made_anew_and_nothing_is_touc
         let elsewhere = lab.path("elsewhere");
         let there = lab.root().join(room);
         std::fs::rename(&there, &elsewhere).expect("moved");
-        let before = harness::house::contents(&elsewhere);
         assert!(findings(&spool).iter().any(|one| one.invariant == Invariant::Made && one.path == there), "{room}");
         symlink(&elsewhere, &there).expect("a symlink");
-        assert!(findings(&spool).iter().any(|one| one.invariant == Invariant::Listed && one.path == there), "{room}");
+        std::fs::write(elsewhere.join("a stranger"), "strange\n").expect("written");
+        let found = findings(&spool);
+        assert!(found.iter().any(|one| one.invariant == Invariant::Listed && one.path == there), "{room}");
+        assert!(found.iter().all(|one| one.path == there || !one.path.starts_with(&there)), "{room}: {found:#?}");
+        let before = house::contents(&elsewhere);
         spool.repair(false, clock::now()).expect("a repair");
-        assert_eq!(harness::house::contents(&elsewhere), before, "{room}");
+        assert_eq!(house::contents(&elsewhere), before, "{room}");
         let made = there.symlink_metadata().expect("made anew");
         assert!(made.is_dir() && made.permissions().mode() & 0o777 == 0o755, "{room}");
         let left = spool.check(false).expect("a check").findings;
@@ -218,6 +221,24 @@ fn what_is_lost_of_an_ended_build_is_said_once_and_the_build_stays() {
     assert!(hello.join("artifacts/bin/tool").is_file() && !hello.join("artifacts/top").exists());
     assert!(lab.ok(&["show", "hello"]).contains("exited 0"));
     assert!(lab.ok(&["log", "hello"]).contains("this is hello"));
+}
+
+#[test]
+fn a_content_that_has_changed_is_neither_run_nor_spread() {
+    let (lab, spool) = furnished();
+    // In place: whoever has a link to it has it.
+    std::fs::write(dir_of(&spool, "waits").join("script"), "#!/bin/sh\necho something else\n").expect("written");
+    let queued = dir_of(&spool, "waits");
+    let tool = dir_of(&spool, "hello").join("artifacts/bin/tool");
+    let object = spool.layout().object(&Sha256::of(&std::fs::read(&tool).expect("readable")));
+    std::fs::remove_file(&tool).expect("removed");
+    std::fs::write(&object, "not the tool\n").expect("written");
+    let said = lab.builder(&["check", "--repair"]);
+    assert!(said.code == 65 && !tool.exists(), "without reading it, nobody knows that it is another: {said:?}");
+    repair(&spool);
+    assert!(!queued.exists() && !tool.exists() && !object.exists());
+    assert_eq!(std::fs::read_to_string(dir_of(&spool, "hello").join("lost")).expect("a list"), "artifacts/bin/tool\n");
+    assert_eq!(findings(&spool), []);
 }
 
 #[test]
