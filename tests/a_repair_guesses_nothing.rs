@@ -199,6 +199,11 @@ fn a_build_that_is_served_is_left_to_its_server() {
     assert!(lost.is_dir());
     drop(held);
     assert_eq!(findings(&spool).len(), 1);
+    // Somebody else takes it just then.
+    let other = spool::disk::open_dir(&lost).expect("a directory");
+    rustix::fs::flock(&other, rustix::fs::FlockOperation::LockShared).expect("a lock");
+    assert!(repair(&spool).is_empty() && lost.is_dir());
+    drop(other);
     repair(&spool);
     assert!(!lost.exists());
 }

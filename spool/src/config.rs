@@ -4,6 +4,7 @@ use crate::disk;
 use crate::error::{At, Error, Kind, Result};
 use crate::layout::Layout;
 use crate::role::Roles;
+use crate::room::Reserve;
 use crate::worker::ForcedCommand;
 use crate::{Spool, record, spool};
 use serde::Deserialize;
@@ -65,7 +66,7 @@ pub struct Config {
     pub roles: Roles,
 }
 
-/// What one build may send; beyond that it is refused.
+/// What one build may send, beyond which it is refused, and what the disk must have.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
@@ -77,6 +78,22 @@ pub struct Limits {
     pub console_bytes: u64,
     /// Builds that may wait on one platform.
     pub queue: usize,
+    /// Bytes that are kept free on the spool's file system for builds to end.
+    pub reserve_bytes: u64,
+    /// Inodes that are kept free likewise.
+    pub reserve_inodes: u64,
+    /// What becomes of a build that runs when nothing but these is free.
+    pub when_full: WhenFull,
+}
+
+/// What becomes of a build for which there is no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WhenFull {
+    /// It ends as aborted.
+    Abort,
+    /// It waits until there is room, or its time is over.
+    Wait,
 }
 
 impl Default for Config {
@@ -102,7 +119,16 @@ impl Default for Config {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { artifact_bytes: 64 << 30, artifacts: 100_000, console_bytes: 16 << 30, queue: spool::LONGEST_QUEUE }
+        let reserve = Reserve::default();
+        Limits {
+            artifact_bytes: 64 << 30,
+            artifacts: 100_000,
+            console_bytes: 16 << 30,
+            queue: spool::LONGEST_QUEUE,
+            reserve_bytes: reserve.bytes,
+            reserve_inodes: reserve.inodes,
+            when_full: WhenFull::Abort,
+        }
     }
 }
 
@@ -125,7 +151,12 @@ impl Config {
 
     /// Opens a spool with the limits that are set here.
     pub fn open(&self, root: &Path) -> Result<Spool> {
-        Ok(Spool::open(root)?.with_longest_queue(self.limits.queue))
+        Ok(Spool::open(root)?.with_longest_queue(self.limits.queue).with_reserve(self.reserve()))
+    }
+
+    /// What is kept free on the spool's file system.
+    pub fn reserve(&self) -> Reserve {
+        Reserve { bytes: self.limits.reserve_bytes, inodes: self.limits.reserve_inodes }
     }
 
     /// An installed template's file, when there is one of this name.

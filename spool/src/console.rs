@@ -20,22 +20,29 @@ pub struct ConsoleWriter {
     watchers: PathBuf,
     /// Bytes in the log.
     pub length: u64,
+    times_length: u64,
 }
 
 impl ConsoleWriter {
     pub(crate) fn open(dir: &Path, watchers: PathBuf) -> Result<ConsoleWriter> {
         let open = |name: &str| disk::open_for_appending(&dir.join(name), 0o644);
-        let log = open(file::CONSOLE)?;
-        let length = log.metadata().at("look at", dir)?.len();
-        Ok(ConsoleWriter { log, times: open(file::TIMES)?, dir: dir.to_owned(), watchers, length })
+        let (log, times) = (open(file::CONSOLE)?, open(file::TIMES)?);
+        let length = |file: &File| file.metadata().at("look at", dir).map(|meta| meta.len());
+        let (length, times_length) = (length(&log)?, length(&times)?);
+        Ok(ConsoleWriter { log, times, dir: dir.to_owned(), watchers, length, times_length })
     }
 
-    /// Appends what was printed `ms` milliseconds after the start, and wakes those who watch. Not durable.
+    /// Appends what was printed `ms` milliseconds after the start, and wakes those who watch. Not durable. Where it
+    /// fails, on a full disk, nothing of it stays, so that it can be tried again.
     pub fn append(&mut self, ms: u64, bytes: &[u8]) -> Result<()> {
-        self.log.write_all(bytes).at("write the console of", &self.dir)?;
         let line = format!("{ms} {}\n", bytes.len());
-        self.times.write_all(line.as_bytes()).at("write the console of", &self.dir)?;
+        let written = self.log.write_all(bytes).and_then(|()| self.times.write_all(line.as_bytes()));
+        if let Err(e) = written {
+            self.log.set_len(self.length).and_then(|()| self.times.set_len(self.times_length)).at("cut", &self.dir)?;
+            return Err(e).at("write the console of", &self.dir);
+        }
         self.length += bytes.len() as u64;
+        self.times_length += line.len() as u64;
         wake::ring(&self.watchers);
         Ok(())
     }

@@ -39,6 +39,7 @@ pub mod platform;
 pub mod queue;
 pub mod record;
 pub mod role;
+pub mod room;
 pub mod schedule;
 pub mod secret;
 pub mod spool;

@@ -3,6 +3,7 @@
 use crate::disk;
 use crate::error::{At, Error, Kind, Result};
 use crate::layout::{DIRECTORIES, Layout};
+use crate::room::Reserve;
 use crate::store::Store;
 use crate::tmp;
 use fs2::FileExt;
@@ -21,6 +22,7 @@ pub const LONGEST_QUEUE: usize = 100_000;
 pub struct Spool {
     layout: Layout,
     longest_queue: usize,
+    reserve: Reserve,
 }
 
 /// What [`Spool::init`] met.
@@ -105,12 +107,22 @@ impl Spool {
     }
 
     fn at(layout: Layout) -> Spool {
-        Spool { layout, longest_queue: LONGEST_QUEUE }
+        Spool { layout, longest_queue: LONGEST_QUEUE, reserve: Reserve::default() }
     }
 
     /// The same spool with another limit for its queues.
     pub fn with_longest_queue(self, builds: usize) -> Spool {
         Spool { longest_queue: builds, ..self }
+    }
+
+    /// The same spool with another reserve.
+    pub fn with_reserve(self, reserve: Reserve) -> Spool {
+        Spool { reserve, ..self }
+    }
+
+    /// What is kept free on its file system.
+    pub fn reserve(&self) -> Reserve {
+        self.reserve
     }
 
     /// How many builds may wait on a platform.

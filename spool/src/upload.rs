@@ -36,7 +36,7 @@ impl Spool {
 /// The directory that takes a build's uploads.
 #[derive(Debug)]
 pub struct Area {
-    directory: OwnedFd,
+    pub(crate) directory: OwnedFd,
     process: u32,
     drafts: Cell<u64>,
 }

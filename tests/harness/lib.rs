@@ -47,6 +47,13 @@ impl Lab {
         lab
     }
 
+    /// A fresh spool on the file system of `base`, and all that belongs to it elsewhere.
+    pub fn with_spool_below(base: &Path) -> Lab {
+        let lab = Lab::new();
+        let (spool, _) = Spool::init(&base.join("spool")).expect("a spool");
+        Lab { spool, ..lab }
+    }
+
     /// A path in the lab's directory, beside the spool.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)

@@ -1,6 +1,7 @@
 //! Serving one build: from the script's hand-over to the acknowledged end.
 
 use super::link::{Event, Link, out_of_turn};
+use super::space;
 use crate::protocol::{LONGEST_CONSOLE, ToServer, ToWorker};
 use jiff::SignedDuration;
 use spool::Spool;
@@ -31,8 +32,12 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// A record of the worker's health that can't be kept is no reason to end its session.
+    /// A record of the worker's health that can't be kept is no reason to end its session. A full disk is not the
+    /// worker's fault.
     fn note_health(&self, id: &BuildId, outcome: &Outcome, took_ms: u64) {
+        if space::is_no_space(outcome) {
+            return;
+        }
         let took = SignedDuration::from_millis(i64::try_from(took_ms).unwrap_or(i64::MAX));
         let base = SignedDuration::from_secs(self.config.quarantine_seconds.into());
         let noted = self.spool.note_health(self.name, id.job(), outcome, took, clock::now(), base);
@@ -98,6 +103,7 @@ pub fn serve(context: &Context<'_>, link: &mut Link, held: HeldBuild<'_>) -> Res
         offered: Vec::new(),
         needed: BTreeSet::new(),
         finishing: None,
+        unfinished: None,
         stopped: None,
         most_console: request.console_bytes.unwrap_or(u64::MAX).min(context.config.limits.console_bytes),
         overflown: false,
@@ -118,6 +124,8 @@ struct Serving<'a, 'l, 's> {
     needed: BTreeSet<&'static str>,
     /// The result, when it has come before them.
     finishing: Option<BuildResult>,
+    /// The result, while artifacts are uploaded.
+    unfinished: Option<BuildResult>,
     /// Why the build was ended from here, once it was.
     stopped: Option<Outcome>,
     /// Bytes that the script may print.
@@ -136,6 +144,9 @@ impl Serving<'_, '_, '_> {
             // A script that prints without a pause leaves no quiet moment to look in.
             if matches!(event, Event::Look) || self.looked.elapsed() > LOOK {
                 self.look()?;
+                if let Some(outcome) = self.unfinished.as_ref().and_then(|_| space::is_starved(self.context)) {
+                    return self.starve(outcome);
+                }
             }
             if self.touched.elapsed() > self.context.touch_every {
                 self.touched = Instant::now();
@@ -221,18 +232,15 @@ impl Serving<'_, '_, '_> {
         if self.stopped.is_some() {
             return Ok(());
         }
-        if self.console.is_none() {
-            self.console = Some(self.held.console()?);
-        }
-        let Some(console) = &mut self.console else { return Ok(()) };
-        if console.length + data.len() as u64 > self.most_console {
+        let printed = self.console.as_ref().map_or(0, |console| console.length);
+        if printed + data.len() as u64 > self.most_console {
             let reason = format!("it printed more than {} bytes", self.most_console);
             return self.stop(Outcome::Aborted { reason });
         }
-        if let Err(e) = console.append(ms, data) {
-            return self.stop(Outcome::Aborted { reason: e.to_string() });
+        match space::append(self.context, self.link, &self.held, &mut self.console, (ms, data)) {
+            Some(outcome) => self.stop(outcome),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn offer(&mut self, files: Vec<crate::protocol::Offer>) -> Result<()> {
@@ -284,14 +292,24 @@ impl Serving<'_, '_, '_> {
         result
     }
 
+    /// Ends a build whose artifacts have no room. Its worker is told by the upload, which finds its build gone.
+    fn starve(self, outcome: Outcome) -> Result<Served> {
+        let result = self.unfinished.unwrap_or_else(|| BuildResult::unrun(outcome.clone(), clock::now()));
+        let result = BuildResult { outcome, artifacts: 0, artifact_bytes: 0, executable: Vec::new(), ..result };
+        space::wait_for_an_end(self.context, self.link);
+        self.link.while_busy(|| self.held.finish(result, &Manifest::default()))?;
+        Ok(Served::Gone)
+    }
+
     /// Publishes and ends the build; hands itself back when contents are missing that the worker must upload.
     fn finish(self, mut result: BuildResult) -> Result<Option<Self>> {
+        space::wait_for_an_end(self.context, self.link);
         let manifest = match self.link.while_busy(|| self.held.publish(&self.offered)) {
             Ok(Published::All(manifest)) => manifest,
             Ok(Published::Missing(mut missing)) => {
                 missing.truncate(MOST_WANTED);
                 self.link.say(&ToWorker::Want { sha256: missing }, b"")?;
-                return Ok(Some(self));
+                return Ok(Some(Self { unfinished: Some(result), ..self }));
             }
             Err(e) => {
                 result.outcome = Outcome::Aborted { reason: format!("its artifacts could not be kept: {e}") };

@@ -69,7 +69,8 @@ impl Link {
                 Err(e) => return Ok(Event::Gone(e.to_string())),
             }
             let silent = self.heard.elapsed();
-            if silent > self.patience {
+            // What came while this was busy with something else was said all the same.
+            if silent > self.patience && !self.wait(&[], Duration::ZERO)?.0 {
                 return Ok(Event::Gone(format!("it was silent for {} s", silent.as_secs())));
             }
             if silent > QUIET.min(self.patience / 3) && !self.asked {
@@ -113,6 +114,13 @@ impl Link {
             drop(done);
             result
         })
+    }
+
+    /// Whether the worker has closed its end, whatever it said before and is not read yet.
+    pub fn is_hung_up(&self) -> bool {
+        let mut fds = [PollFd::new(&self.input, PollFlags::IN)];
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut fds, Some(&at_once)).is_ok() && fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
     }
 
     fn wait(&self, listeners: &[Listener], left: Duration) -> Result<(bool, bool)> {

@@ -3,6 +3,7 @@
 mod building;
 mod link;
 mod session;
+mod space;
 mod upload;
 
 use crate::args::ServeArgs;

@@ -200,7 +200,7 @@ impl Server<'_> {
 
     /// The first build that may be taken now. What may not is set aside.
     fn claim_first(&self, view: &mut QueueView) -> Result<Option<HeldBuild<'_>>> {
-        if self.spool.quarantined(self.name, clock::now()).is_some() {
+        if self.spool.quarantined(self.name, clock::now()).is_some() || self.spool.make_sure_of_room().is_err() {
             return Ok(None);
         }
         while let Some(ticket) = view.pop() {

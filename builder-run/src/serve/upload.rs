@@ -25,6 +25,7 @@ pub fn run(spool: &Spool, config: &Config, name: &WorkerName) -> Result<()> {
         files: config.limits.artifacts,
         path_bytes: spool::artifact_path::ArtifactPath::LONGEST,
         handles: 256,
+        reserve: config.reserve(),
     };
     sftp::server::serve(input, output, area, limits).at("serve uploads to", "the worker")
 }

@@ -4,6 +4,7 @@ use super::ingest::Ingest;
 use super::names::{Names, ROOT, Seen};
 use super::refusal::{Refusal, shown};
 use super::wire::{self, Fields, Short, kind, open};
+use spool::room::Reserve;
 use spool::upload::{Area, Draft};
 use std::collections::BTreeMap;
 use std::io;
@@ -19,6 +20,8 @@ pub struct Limits {
     pub path_bytes: usize,
     /// Number of files that are open at a time.
     pub handles: usize,
+    /// What is kept free on the disk: an upload waits until there is more.
+    pub reserve: Reserve,
 }
 
 /// An answer that says yes.
@@ -48,6 +51,7 @@ struct Upload<'a> {
 pub struct Session<'a> {
     area: &'a Area,
     handles: usize,
+    reserve: Reserve,
     bytes_left: u64,
     files_left: u64,
     names: Names,
@@ -62,6 +66,7 @@ impl<'a> Session<'a> {
         Ok(Session {
             area,
             handles: limits.handles,
+            reserve: limits.reserve,
             bytes_left: limits.bytes.saturating_sub(bytes),
             files_left: limits.files.saturating_sub(files),
             names: Names::new(ROOT.len() + 1 + limits.path_bytes),
@@ -97,6 +102,7 @@ impl<'a> Session<'a> {
         fields.size_attribute()?;
         let name = self.names.below_root(path)?;
         self.may_open(&name, flags)?;
+        self.wait_for_room(&name)?;
         let (draft, file) = self.area.draft().map_err(|e| match e.kind() {
             io::ErrorKind::NotFound => Refusal::failed("the build is over, so nothing can be uploaded to it"),
             _ => Refusal::system(&name, &e),
@@ -105,6 +111,17 @@ impl<'a> Session<'a> {
         self.opened += 1;
         self.uploads.insert(self.opened, Upload { name, draft, ingest: Ingest::new(file), broken: false });
         Ok(Answer::Handle(self.opened))
+    }
+
+    fn wait_for_room(&self, name: &[u8]) -> Result<(), Refusal> {
+        if self.area.has_room(self.reserve).unwrap_or(true) {
+            return Ok(());
+        }
+        eprintln!("builder-run: an upload waits for room on the disk");
+        self.area.wait_for_room(self.reserve).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => Refusal::failed("there was no room, and the build is over"),
+            _ => Refusal::system(name, &e),
+        })
     }
 
     fn may_open(&self, name: &[u8], flags: u32) -> Result<(), Refusal> {
@@ -135,6 +152,7 @@ impl<'a> Session<'a> {
     }
 
     fn write(&mut self, fields: &mut Fields<'_>) -> Answered {
+        self.wait_for_room(b"an upload")?;
         let upload = find(&mut self.uploads, fields)?;
         let (offset, data) = (fields.u64()?, fields.bytes()?);
         if !data.is_empty() {

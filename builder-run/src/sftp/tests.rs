@@ -4,12 +4,14 @@ use super::client::{Upload, upload};
 use super::server::{Limits, refuse, serve};
 use super::wire::{self, Fields, LONGEST_PACKET, LONGEST_WRITE, Packet, kind, open};
 use spool::digest::Sha256;
+use spool::room::Reserve;
 use spool::upload::Area;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-const LIMITS: Limits = Limits { bytes: 1 << 30, files: 10_000, path_bytes: 1024, handles: 256 };
+const NOTHING: Reserve = Reserve { bytes: 0, inodes: 0 };
+const LIMITS: Limits = Limits { bytes: 1 << 30, files: 10_000, path_bytes: 1024, handles: 256, reserve: NOTHING };
 
 /// A directory that goes with its owner.
 struct Room(PathBuf);

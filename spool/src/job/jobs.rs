@@ -159,6 +159,7 @@ impl Spool {
     }
 
     fn check_new(&self, name: &JobName, job: &Job) -> Result<()> {
+        self.make_sure_of_room()?;
         job.check(name)?;
         after::check(self, name, &job.after)?;
         if let super::Platforms::Named(named) = &job.platforms {

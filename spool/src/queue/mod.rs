@@ -61,7 +61,13 @@ impl Spool {
     ///
     /// Order: everything is complete and durable under `tmp/`, then renames that never replace, then the
     /// queues' directories are synced. Many builds are made durable by one syncfs(2) instead of many syncs.
+    ///
+    /// # Errors
+    /// [`Kind::TryAgain`] when only the reserve of the disk is left.
     pub fn enqueue_all(&self, builds: &[NewBuild]) -> Result<()> {
+        if !builds.is_empty() {
+            self.make_sure_of_room()?;
+        }
         let together = builds.len() > disk::FEW;
         if together {
             self.store().bring(&builds.iter().map(|build| build.script.as_slice()).collect::<Vec<_>>())?;
