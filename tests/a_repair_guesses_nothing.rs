@@ -94,6 +94,8 @@ fn what_is_not_listed_goes_to_lost_and_found_with_its_path() {
         let fifo = Finished::of(Command::new("mkfifo").arg(room.join("fifo")));
         assert_eq!(fifo.code, 0, "{fifo:?}");
     }
+    // Whoever is rung for there is not removed.
+    spool::wake::ring(&spool.layout().wake_daemon());
     let found = findings(&spool);
     assert_eq!(found.len(), 4 * rooms.len(), "{found:#?}");
     repair(&spool);
@@ -224,8 +226,33 @@ fn what_is_lost_of_an_ended_build_is_said_once_and_the_build_stays() {
     assert_eq!(findings(&spool), []);
     assert_eq!(std::fs::read_to_string(hello.join("lost")).expect("a list"), "artifacts/top\nbuild.toml\n");
     assert!(hello.join("artifacts/bin/tool").is_file() && !hello.join("artifacts/top").exists());
-    assert!(lab.ok(&["show", "hello"]).contains("exited 0"));
+    let shown = lab.ok(&["show", "hello"]);
+    assert!(shown.contains("exited 0") && shown.contains("Lost to damage\n  artifacts/top\n  build.toml\n"), "{shown}");
     assert!(lab.ok(&["log", "hello"]).contains("this is hello"));
+}
+
+/// A spool that is a file system of its own has fsck's.
+#[test]
+fn a_lost_and_found_of_somebody_else_is_no_fault_and_is_asked_for() {
+    if !harness::is_superuser() {
+        return;
+    }
+    let (lab, spool) = furnished();
+    std::fs::set_permissions(lab.path(""), PermissionsExt::from_mode(0o755)).expect("a mode");
+    let owned = Finished::of(Command::new("chown").args(["-R", "4242:4242"]).arg(lab.root()));
+    assert_eq!(owned.code, 0, "{owned:?}");
+    let home = spool.layout().lost_and_found();
+    std::fs::create_dir(&home).expect("a directory");
+    std::fs::set_permissions(&home, PermissionsExt::from_mode(0o700)).expect("a mode");
+    assert_eq!(findings(&spool), []);
+    std::fs::write(lab.root().join("stranger"), "strange\n").expect("written");
+    std::os::unix::fs::chown(lab.root().join("stranger"), Some(4242), None).expect("an owner");
+    let refused = lab.builder(&["check", "--repair"]);
+    assert!(refused.code == 65 && refused.stdout.contains("as the superuser say `chown 4242 "), "{refused:?}");
+    assert!(lab.root().join("stranger").is_file());
+    std::os::unix::fs::chown(&home, Some(4242), None).expect("an owner");
+    assert!(lab.ok(&["check", "--repair"]).contains("mended I2: stranger"));
+    assert_eq!(findings(&spool), []);
 }
 
 #[test]

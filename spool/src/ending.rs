@@ -277,6 +277,20 @@ mod tests {
     }
 
     #[test]
+    fn artifacts_that_are_not_all_kept_are_not_kept_in_part() {
+        let lab = Held::new();
+        let held = lab.claim();
+        let (dir, bytes) = (held.path().join(file::ARTIFACTS), b"one of two");
+        disk::make_dir(&dir).unwrap();
+        lab.spool.store().keep(bytes, &dir.join("one")).unwrap();
+        let reason = "its artifacts could not be kept".to_owned();
+        let result = BuildResult::unrun(Outcome::Aborted { reason }, crate::clock::now());
+        held.finish(result, &Manifest::default()).unwrap();
+        assert!(!lab.spool.layout().finished(End::Failed, &lab.ticket.id).join(file::ARTIFACTS).exists());
+        assert!(lab.spool.check(true).unwrap().findings.is_empty());
+    }
+
+    #[test]
     fn a_build_whose_end_was_interrupted_gets_there_and_is_not_run_again() {
         let lab = Held::new();
         let held = lab.claim();

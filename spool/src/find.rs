@@ -260,6 +260,12 @@ impl Build<'_> {
         }
     }
 
+    /// The files of which a repair found out that they are lost.
+    pub fn lost(&self) -> Result<Vec<String>> {
+        let names = disk::read_if_there(&self.dir().join(file::LOST), 1 << 30)?.unwrap_or_default();
+        Ok(String::from_utf8_lossy(&names).lines().map(str::to_owned).collect())
+    }
+
     /// The files that a person may want to read: console, script, environment, packages, those that are there.
     pub fn files(&self) -> Vec<PathBuf> {
         let names = [file::CONSOLE, file::SCRIPT, file::ENVIRONMENT, file::PACKAGES];

@@ -6,6 +6,7 @@
 use crate::disk;
 use crate::error::{At, Result};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -27,6 +28,7 @@ pub fn tell(topic: &Path, news: &str) {
     for name in names {
         if let Err(e) = socket.send_to(news.as_bytes(), short_path(dir.as_fd(), topic, &name))
             && e.kind() == std::io::ErrorKind::ConnectionRefused
+            && topic.join(&name).symlink_metadata().is_ok_and(|meta| meta.file_type().is_socket())
         {
             let _ = disk::remove_file(&topic.join(name));
         }

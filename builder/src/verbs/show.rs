@@ -24,6 +24,7 @@ struct Record {
     result: Option<BuildResult>,
     lost_attempts: Vec<Attempt>,
     artifacts: Vec<Artifact>,
+    lost: Vec<String>,
     reproduced_by: Vec<Other>,
     irreproducible_with: Vec<Other>,
 }
@@ -78,6 +79,7 @@ fn record(build: &Build<'_>) -> Result<Record> {
             .iter()
             .map(|(path, sha256)| Artifact { size: size(path), path: path.clone(), sha256: *sha256 })
             .collect(),
+        lost: build.lost()?,
         build: build.id.clone(),
         result,
         reproduced_by,
@@ -97,6 +99,7 @@ fn render(record: &Record) -> String {
     }
     said += &information(record);
     said += &artifacts(record);
+    said += &section("Lost to damage", &record.lost.iter().map(|name| vec![text::tame(name)]).collect::<Vec<_>>());
     let title = format!("Reproduced by {}", text::count(record.reproduced_by.len(), "build"));
     said += &others(&title, &record.reproduced_by);
     said + &others("Same input, different output (not reproducible!)", &record.irreproducible_with)

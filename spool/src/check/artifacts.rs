@@ -13,7 +13,6 @@ use std::path::Path;
 impl Over<'_> {
     /// The manifest, when it is the right one.
     pub fn manifest(&self, eye: &mut Eye<'_>) -> Result<Option<Manifest>> {
-        let path = self.dir.path.join(file::MANIFEST);
         let (Some(output), entry) = (&self.result.output, self.members.get(file::MANIFEST)) else {
             for name in [file::MANIFEST, file::ARTIFACTS] {
                 if let Some(entry) = self.members.get(name) {
@@ -23,15 +22,10 @@ impl Over<'_> {
             return Ok(None);
         };
         let Some(entry) = entry else {
-            if self.is_in_the_way(eye, file::MANIFEST)? {
-            } else if eye.spool.store().size_of(output).is_some() {
-                eye.find(Invariant::Manifest, &path, "it is missing", Cure::Link(*output));
-            } else {
-                self.lose(eye, Invariant::Manifest, file::MANIFEST, "it is missing");
-            }
+            self.missing(eye, file::MANIFEST, output)?;
             return Ok(None);
         };
-        let Some(bytes) = eye.bytes(entry)? else { return Ok(None) };
+        let Some(bytes) = eye.bytes(entry) else { return Ok(None) };
         if Sha256::of(&bytes) != *output {
             eye.damaged(Invariant::Manifest, &entry.path, "it is not the output that result.toml names");
             return Ok(None);
@@ -47,6 +41,7 @@ impl Over<'_> {
         }
     }
 
+    /// Looks at the artifacts that a manifest lists.
     pub fn artifacts(&self, eye: &mut Eye<'_>, manifest: &Manifest) -> Result<()> {
         let root = self.dir.path.join(file::ARTIFACTS);
         if self.is_in_the_way(eye, file::ARTIFACTS)? {
@@ -82,16 +77,15 @@ impl Over<'_> {
         Ok(())
     }
 
+    /// Notes that a content is missing, which the store may have. What is there and does not fit goes first.
     fn missing(&self, eye: &mut Eye<'_>, name: &str, digest: &Sha256) -> Result<()> {
         let path = self.dir.path.join(name);
-        if eye.entry(&path)?.is_some() {
-            // It is there and does not fit.
-        } else if eye.spool.store().size_of(digest).is_some() {
-            if !self.lost.contains(name) {
-                eye.find(Invariant::Manifest, &path, "it is missing", Cure::Link(*digest));
-            }
-        } else {
-            self.lose(eye, Invariant::Manifest, name, "it is missing");
+        if eye.entry(&path)?.is_some() || self.lost.contains(name) {
+            return Ok(());
+        }
+        match eye.spool.store().size_of(digest) {
+            Some(_) => eye.find(Invariant::Manifest, &path, "it is missing", Cure::Link(*digest)),
+            None => self.lose(eye, Invariant::Manifest, name, "it is missing"),
         }
         Ok(())
     }
@@ -99,7 +93,7 @@ impl Over<'_> {
     /// Looks at one artifact. False when its size is nothing to go by.
     fn artifact(&self, eye: &mut Eye<'_>, entry: &Entry, digest: &Sha256) -> Result<bool> {
         if eye.deep
-            && let Some(own) = eye.digest(entry)?
+            && let Some(own) = eye.digest(entry)
             && own != *digest
         {
             eye.damaged(Invariant::Content, &entry.path, format!("its content has the digest {own}"));

@@ -12,7 +12,7 @@ use crate::place::{End, Ticket};
 use crate::record::{self, Attempts, BuildResult, Request};
 use fs2::FileExt;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The files of a build that fit, by name.
 pub type Members = BTreeMap<String, Entry>;
@@ -74,37 +74,44 @@ fn queued(eye: &mut Eye<'_>, dir: &Entry, ticket: &Ticket, queue: &Platform) -> 
 fn runnable(eye: &mut Eye<'_>, dir: &Entry, members: &Members) -> Result<()> {
     let aside = || Cure::SetAside(dir.path.clone());
     match members.get(file::BUILD) {
-        Some(entry) => drop(eye.record::<Request>(entry, Invariant::Whole, aside())?),
-        None => eye.find(Invariant::Whole, &dir.path.join(file::BUILD), "it is missing", aside()),
+        Some(entry) => drop(eye.record::<Request>(entry, Invariant::Whole, aside())),
+        None => absent(eye, &dir.path.join(file::BUILD), Invariant::Whole, aside())?,
     }
     match members.get(file::SCRIPT) {
         Some(entry) if entry.meta.len() == 0 => eye.find(Invariant::Whole, &entry.path, "it is empty", aside()),
         Some(entry) if eye.rotten.contains(&entry.identity()) => {
             eye.find(Invariant::Content, &entry.path, "it is not what was asked for", aside());
         }
-        Some(entry) => kept(eye, entry)?,
-        None => eye.find(Invariant::Whole, &dir.path.join(file::SCRIPT), "it is missing", aside()),
+        Some(entry) => kept(eye, entry),
+        None => absent(eye, &dir.path.join(file::SCRIPT), Invariant::Whole, aside())?,
     }
-    attempts(eye, members)
+    attempts(eye, members);
+    Ok(())
+}
+
+/// Notes that a file is missing. One that is there and does not fit is a finding already, and goes first.
+pub fn absent(eye: &mut Eye<'_>, path: &Path, invariant: Invariant, cure: Cure) -> Result<()> {
+    if eye.entry(path)?.is_none() {
+        eye.find(invariant, path, "it is missing", cure);
+    }
+    Ok(())
 }
 
 /// A content whose digest nobody noted: that it is in the store can be told only by reading it.
-fn kept(eye: &mut Eye<'_>, entry: &Entry) -> Result<()> {
+fn kept(eye: &mut Eye<'_>, entry: &Entry) {
     if eye.deep
-        && let Some(digest) = eye.digest(entry)?
+        && let Some(digest) = eye.digest(entry)
         && eye.spool.store().size_of(&digest).is_none()
     {
         eye.find(Invariant::Kept, &entry.path, format!("the store has not got {digest}"), Cure::Name);
     }
-    Ok(())
 }
 
 /// Looks at the note of lost attempts, if there is one.
-pub fn attempts(eye: &mut Eye<'_>, members: &Members) -> Result<()> {
+pub fn attempts(eye: &mut Eye<'_>, members: &Members) {
     if let Some(entry) = members.get(file::ATTEMPTS) {
-        eye.record::<Attempts>(entry, Invariant::Noted, Cure::SetAside(entry.path.clone()))?;
+        eye.record::<Attempts>(entry, Invariant::Noted, Cure::SetAside(entry.path.clone()));
     }
-    Ok(())
 }
 
 fn active(eye: &mut Eye<'_>, seen: &mut Seen) -> Result<()> {

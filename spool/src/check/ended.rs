@@ -3,18 +3,20 @@
 //! What is lost of such a build is noted in its file `lost`, a name a line, and is no fault any more: the build stays
 //! where people look for it as long as its `result.toml` can be read.
 
-use super::builds::{Members, attempts, members};
+use super::builds::{Members, absent, attempts, members};
 use super::eye::{Entry, Eye, Shape};
 use super::finding::{Cure, Invariant};
 use crate::build_id::BuildId;
 use crate::console;
 use crate::digest::Sha256;
 use crate::ending::input_digest;
-use crate::error::Result;
+use crate::error::{At, Result};
 use crate::layout::file;
 use crate::place::End;
 use crate::record::{BuildResult, Request};
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::BufReader;
 
 /// A build that is over, as it is being looked at.
 pub struct Over<'a> {
@@ -36,12 +38,9 @@ pub fn look(eye: &mut Eye<'_>, dir: &Entry, end: End, month: &str, id: &BuildId)
     let members = members(eye, dir, |name| ![file::LEASE, file::UPLOAD].contains(&name))?;
     let aside = Cure::SetAside(dir.path.clone());
     let result = match members.get(file::RESULT) {
-        Some(entry) => eye.record::<BuildResult>(entry, Invariant::Ended, aside)?,
+        Some(entry) => eye.record::<BuildResult>(entry, Invariant::Ended, aside),
         None => {
-            // One that is there and does not fit is a finding already, and goes first.
-            if eye.entry(&dir.path.join(file::RESULT))?.is_none() {
-                eye.find(Invariant::Ended, &dir.path.join(file::RESULT), "it is missing", aside);
-            }
+            absent(eye, &dir.path.join(file::RESULT), Invariant::Ended, aside)?;
             None
         }
     };
@@ -66,7 +65,7 @@ fn place(eye: &mut Eye<'_>, dir: &Entry, end: End, month: &str, id: &BuildId, re
 }
 
 fn lost(eye: &mut Eye<'_>, entry: &Entry) -> Result<BTreeSet<String>> {
-    let bytes = eye.bytes(entry)?.unwrap_or_default();
+    let bytes = eye.bytes(entry).unwrap_or_default();
     match String::from_utf8(bytes) {
         Ok(text) => Ok(text.lines().map(str::to_owned).collect()),
         Err(_) => {
@@ -79,7 +78,7 @@ fn lost(eye: &mut Eye<'_>, entry: &Entry) -> Result<BTreeSet<String>> {
 impl Over<'_> {
     fn look(&self, eye: &mut Eye<'_>) -> Result<()> {
         self.asked(eye)?;
-        attempts(eye, &self.members)?;
+        attempts(eye, &self.members);
         for (name, times) in &self.members {
             if let Some(number) = name.strip_prefix(file::TIMES) {
                 self.console(eye, &format!("{}{number}", file::CONSOLE), times)?;
@@ -108,7 +107,7 @@ impl Over<'_> {
         for name in [file::BUILD, file::SCRIPT] {
             let cure = Cure::Lose { build: self.dir.path.clone(), name: name.to_owned() };
             match self.members.get(name) {
-                Some(entry) if name == file::BUILD => drop(eye.record::<Request>(entry, Invariant::Whole, cure)?),
+                Some(entry) if name == file::BUILD => drop(eye.record::<Request>(entry, Invariant::Whole, cure)),
                 Some(entry) if entry.meta.len() == 0 => eye.find(Invariant::Whole, &entry.path, "it is empty", cure),
                 Some(_) => {}
                 None if self.is_in_the_way(eye, name)? => {}
@@ -125,8 +124,9 @@ impl Over<'_> {
             }
             return Ok(());
         };
-        let Some(bytes) = eye.bytes(times)? else { return Ok(()) };
-        if console::fitting(&bytes, log.meta.len()).len() < bytes.len() {
+        let Ok(open) = File::open(&times.path) else { return Ok(()) };
+        let fits = console::fitting(BufReader::new(open), log.meta.len()).at("read", &times.path)?;
+        if fits < times.meta.len() {
             let wrong = format!("it counts more than the {} bytes of its log, or is no list of times", log.meta.len());
             eye.find(Invariant::Timed, &times.path, wrong, Cure::Cut);
         }
@@ -149,7 +149,7 @@ impl Over<'_> {
         let mut digests = Vec::new();
         for name in names {
             if let Some(entry) = self.members.get(name)
-                && let Some(digest) = eye.digest(entry)?
+                && let Some(digest) = eye.digest(entry)
             {
                 digests.push((name, digest));
             }

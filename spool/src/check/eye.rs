@@ -3,7 +3,7 @@
 use super::finding::{Cure, Finding, Invariant};
 use crate::digest::Sha256;
 use crate::disk;
-use crate::error::{At, Result};
+use crate::error::{At, Error, Kind, Result};
 use crate::layout::Layout;
 use crate::spool::Spool;
 use serde::Serialize;
@@ -15,7 +15,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// No record is longer than this, in bytes.
-const LONGEST: u64 = 64 << 20;
+const LONGEST: u64 = 1 << 30;
 
 /// What something has to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -229,44 +229,53 @@ impl<'s> Eye<'s> {
         true
     }
 
-    /// The content of a file that fits; nothing when it is gone or can't be opened, which its mode tells.
-    pub fn bytes(&self, entry: &Entry) -> Result<Option<Vec<u8>>> {
+    /// The content of a file that fits; nothing when it is gone, or can't be opened, which its mode tells, or read.
+    pub fn bytes(&mut self, entry: &Entry) -> Option<Vec<u8>> {
         match disk::read_if_there(&entry.path, LONGEST) {
-            Err(e) if e.kind() == crate::error::Kind::NoPermission => Ok(None),
-            other => other,
-        }
-    }
-
-    /// A record that can be read; why it can't is noted, with what is to be done about it.
-    pub fn record<T: DeserializeOwned>(
-        &mut self,
-        entry: &Entry,
-        invariant: Invariant,
-        cure: Cure,
-    ) -> Result<Option<T>> {
-        let Some(bytes) = self.bytes(entry)? else { return Ok(None) };
-        let text = std::str::from_utf8(&bytes).map_err(|_| "it is not UTF-8 text".to_owned());
-        match text.and_then(|text| toml::from_str(text).map_err(|e| e.message().replace('\n', " "))) {
-            Ok(record) => Ok(Some(record)),
-            Err(why) => {
-                let why = if bytes.is_empty() { "it is empty".to_owned() } else { format!("it can't be read: {why}") };
-                self.find(invariant, &entry.path, why, cure);
-                Ok(None)
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == Kind::NoPermission => None,
+            Err(e) => {
+                self.unreadable(entry, &e);
+                None
             }
         }
     }
 
-    /// The digest of a file; nothing when it is gone or can't be opened.
-    pub fn digest(&mut self, entry: &Entry) -> Result<Option<Sha256>> {
+    /// A failing disk must not keep a check from what can be read.
+    fn unreadable(&mut self, entry: &Entry, why: &Error) {
+        let cure = Cure::Human("the disk may be failing: copy the spool to another one while it can be read".into());
+        self.find(Invariant::Content, &entry.path, why.to_string(), cure);
+    }
+
+    /// A record that can be read; why it can't is noted, with what is to be done about it.
+    pub fn record<T: DeserializeOwned>(&mut self, entry: &Entry, invariant: Invariant, cure: Cure) -> Option<T> {
+        let bytes = self.bytes(entry)?;
+        let text = std::str::from_utf8(&bytes).map_err(|_| "it is not UTF-8 text".to_owned());
+        match text.and_then(|text| toml::from_str(text).map_err(|e| e.message().replace('\n', " "))) {
+            Ok(record) => Some(record),
+            Err(why) => {
+                let why = if bytes.is_empty() { "it is empty".to_owned() } else { format!("it can't be read: {why}") };
+                self.find(invariant, &entry.path, why, cure);
+                None
+            }
+        }
+    }
+
+    /// The digest of a file; nothing when it is gone, or can't be opened or read.
+    pub fn digest(&mut self, entry: &Entry) -> Option<Sha256> {
         let meta = &entry.meta;
         let key = (meta.dev(), meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec());
         if let Some(known) = self.digests.get(&key) {
-            return Ok(Some(*known));
+            return Some(*known);
         }
-        let Some(file) = unless_absent(File::open(&entry.path)).at("read", &entry.path)? else { return Ok(None) };
-        let (digest, _) = Sha256::of_reader(file).at("read", &entry.path)?;
-        self.digests.insert(key, digest);
-        Ok(Some(digest))
+        let read = unless_absent(File::open(&entry.path)).and_then(|file| file.map(Sha256::of_reader).transpose());
+        match read.at("read", &entry.path) {
+            Ok(read) => read.map(|(digest, _)| *self.digests.entry(key).or_insert(digest)),
+            Err(e) => {
+                self.unreadable(entry, &e);
+                None
+            }
+        }
     }
 
     /// Looks at something that may move on meanwhile: what is found counts only when it is still there, the same.
@@ -278,5 +287,22 @@ impl<'s> Eye<'s> {
             self.found.truncate(before);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_disk_does_not_give_is_a_finding_and_the_check_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let (spool, _) = Spool::init(&dir.path().join("spool")).unwrap();
+        let mut eye = Eye::new(&spool, true, Digests::new()).unwrap();
+        // A directory opens as a file does, and can't be read as one.
+        let entry = eye.entry(&spool.layout().jobs()).unwrap().unwrap();
+        assert_eq!((eye.digest(&entry), eye.bytes(&entry)), (None, None));
+        assert_eq!(eye.found.len(), 2);
+        assert!(eye.found.iter().all(|one| one.wrong.starts_with("can't read ") && !one.cure.is_known()));
     }
 }

@@ -11,13 +11,16 @@ use crate::console;
 use crate::digest::Sha256;
 use crate::disk::{self, Moved};
 use crate::error::{At, Result};
+use crate::job;
 use crate::layout::file;
 use crate::spool::Spool;
-use crate::tmp;
+use crate::tmp::{self, Draft};
 use fs2::FileExt;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::File;
+use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 
 /// One cure can bring to light what another finding hid: a file in the place of a directory, and then its absence.
@@ -40,13 +43,8 @@ pub struct Repaired {
 }
 
 /// Keeps others from what is being repaired, while it lives.
-enum Guard {
-    /// Nobody else is at work there.
-    Free,
-    /// A lock.
-    Locked(#[allow(dead_code)] File),
-    /// Somebody else is.
-    Busy,
+struct Guard {
+    _lock: Option<File>,
 }
 
 impl Spool {
@@ -84,10 +82,7 @@ impl Spool {
             let held = self.hold(id)?;
             return held.map_or(Ok(None), |held| held.settle_interrupted()).map(|end| end.is_some());
         }
-        let _guard = match self.guard(path)? {
-            Guard::Busy => return Ok(false),
-            guard => guard,
-        };
+        let Some(_guard) = self.guard(path)? else { return Ok(false) };
         if !path.parent().is_some_and(|parent| is_real(self.layout(), parent)) {
             return Ok(false);
         }
@@ -152,52 +147,66 @@ impl Spool {
         self.store().name(&digest, path)
     }
 
+    /// What can be true is complete under another name before the whole goes away.
     fn cut(&self, path: &Path, why: &str, lost: &LostAndFound<'_>) -> Result<bool> {
-        let Some(bytes) = disk::read_if_there(path, LONGEST)? else { return Ok(false) };
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let kept = match name.strip_prefix(file::TIMES) {
+        let draft = Draft::empty_file(self.layout(), 0o644)?;
+        match name.strip_prefix(file::TIMES) {
             Some(number) => {
                 let log = path.with_file_name(format!("{}{number}", file::CONSOLE));
-                console::fitting(&bytes, log.metadata().map_or(0, |meta| meta.len())).to_vec()
+                let open = || File::open(path).map(BufReader::new).at("read", path);
+                let fits = console::fitting(open()?, log.metadata().map_or(0, |meta| meta.len())).at("read", path)?;
+                io::copy(&mut open()?.take(fits), &mut draft.handle()).at("copy", path)?;
             }
-            None => crate::job::steps(&bytes),
-        };
-        let taken = lost.take(path, why)?;
-        tmp::replace_file(self.layout(), path, &kept)?;
-        Ok(taken)
+            None => {
+                let Some(bytes) = disk::read_if_there(path, LONGEST)? else { return Ok(false) };
+                draft.handle().write_all(&job::steps(&bytes)).at("write", draft.path())?;
+            }
+        }
+        disk::sync_content(draft.handle()).at("sync", draft.path())?;
+        if !lost.take(path, why)? || disk::rename_new(draft.path(), path)? != Moved::Yes {
+            return Ok(false);
+        }
+        draft.published();
+        disk::sync_dir(path.parent().unwrap_or(path))?;
+        Ok(true)
     }
 
-    /// Locks what a path belongs to: a build, a shard of the store, the jobs, or the workers.
-    fn guard(&self, path: &Path) -> Result<Guard> {
+    /// Locks what a path belongs to: a build, a shard of the store, the jobs, or the workers. Nothing when somebody else
+    /// is at work there.
+    fn guard(&self, path: &Path) -> Result<Option<Guard>> {
         let root = self.layout().root();
-        let below = path.strip_prefix(root).unwrap_or(path);
-        let parts: Vec<&Path> = below.iter().map(Path::new).collect();
-        let first = |count: usize| parts.iter().take(count).fold(root.to_owned(), |path, part| path.join(part));
-        let is_lock = path.file_name().is_some_and(|name| name == ".lock");
-        match parts.first().and_then(|part| part.to_str()) {
-            Some("new" | "done" | "failed") if parts.len() >= 3 => lock(&first(3), true),
-            Some("active") if parts.len() >= 2 && !is_lock => lock(&first(2), true),
-            Some("store") if parts.len() >= 4 => lock(&first(3), false),
-            Some("jobs" | "good" | "timers" | "platforms") if parts.len() >= 2 && !is_lock => {
-                self.lock_jobs().map(Guard::Locked)
-            }
-            Some("workers") if parts.len() >= 2 && !is_lock => self.lock_workers().map(Guard::Locked),
-            _ => Ok(Guard::Free),
+        let below: Vec<&OsStr> = path.strip_prefix(root).unwrap_or(path).iter().collect();
+        let first = |count: usize| below.iter().take(count).fold(root.to_owned(), |path, part| path.join(part));
+        let held = |lock: File| Some(Guard { _lock: Some(lock) });
+        if path.file_name().is_some_and(|name| name == ".lock") {
+            return Ok(Some(Guard { _lock: None }));
+        }
+        match (below.first().and_then(|part| part.to_str()), below.len()) {
+            (Some("new" | "done" | "failed"), 3..) => lock(&first(3)),
+            (Some("active"), 2..) => lock(&first(2)),
+            (Some("store"), 4..) => lock_waiting(&first(3)),
+            (Some("jobs" | "good" | "timers" | "platforms"), 2..) => self.lock_jobs().map(held),
+            (Some("workers"), 2..) => self.lock_workers().map(held),
+            _ => Ok(Some(Guard { _lock: None })),
         }
     }
 }
 
-/// Locks a directory; one that is none, or is gone, is nobody's.
-fn lock(dir: &Path, at_once: bool) -> Result<Guard> {
-    let Ok(open) = disk::open_dir(dir) else { return Ok(Guard::Free) };
-    if !at_once {
-        FileExt::lock_exclusive(&open).at("lock", dir)?;
-    } else if FileExt::try_lock_exclusive(&open).is_err() {
-        return Ok(Guard::Busy);
+/// Locks a build's directory at once or not at all; one that is none, or is gone, is nobody's.
+fn lock(dir: &Path) -> Result<Option<Guard>> {
+    let Ok(open) = disk::open_dir(dir) else { return Ok(Some(Guard { _lock: None })) };
+    if FileExt::try_lock_exclusive(&open).is_err() {
+        return Ok(None);
     }
     let ours = open.metadata().at("look at", dir)?;
-    match dir.symlink_metadata() {
-        Ok(there) if disk::same_file(&ours, &there) => Ok(Guard::Locked(open)),
-        _ => Ok(Guard::Busy),
-    }
+    let same = dir.symlink_metadata().is_ok_and(|there| disk::same_file(&ours, &there));
+    Ok(same.then_some(Guard { _lock: Some(open) }))
+}
+
+/// Locks a shard of the store, which nobody keeps locked for long.
+fn lock_waiting(shard: &Path) -> Result<Option<Guard>> {
+    let Ok(open) = disk::open_dir(shard) else { return Ok(Some(Guard { _lock: None })) };
+    FileExt::lock_exclusive(&open).at("lock", shard)?;
+    Ok(Some(Guard { _lock: Some(open) }))
 }

@@ -92,8 +92,8 @@ fn note_of_job(eye: &mut Eye<'_>, entry: &Entry, jobs: &After) -> Result<()> {
     if !jobs.contains_key(&name) {
         eye.find(Invariant::Meant, &entry.path, format!("there is no job {name}"), aside);
     } else if !is_timer {
-        eye.record::<Job>(entry, Invariant::Noted, aside)?;
-    } else if eye.bytes(entry)?.is_some_and(|bytes| !job::is_note(&bytes)) {
+        eye.record::<Job>(entry, Invariant::Noted, aside);
+    } else if eye.bytes(entry).is_some_and(|bytes| !job::is_note(&bytes)) {
         eye.find(Invariant::Noted, &entry.path, "it holds no moment", aside);
     }
     Ok(())
@@ -112,12 +112,12 @@ fn workers(eye: &mut Eye<'_>) -> Result<()> {
         } else if eye.fits(&entry, Shape::File) {
             let aside = Cure::SetAside(entry.path.clone());
             match kind.as_str() {
-                "seen" => drop(eye.record::<Seen>(&entry, Invariant::Noted, aside)?),
-                "health" => drop(eye.record::<Health>(&entry, Invariant::Noted, aside)?),
+                "seen" => drop(eye.record::<Seen>(&entry, Invariant::Noted, aside)),
+                "health" => drop(eye.record::<Health>(&entry, Invariant::Noted, aside)),
                 _ => {
                     eye.counts.workers += 1;
                     let cure = Cure::Human("mend it; until then the worker's key opens nothing".into());
-                    eye.record::<Worker>(&entry, Invariant::Written, cure)?;
+                    eye.record::<Worker>(&entry, Invariant::Written, cure);
                 }
             }
         }
@@ -133,7 +133,7 @@ fn platforms(eye: &mut Eye<'_>) -> Result<()> {
         };
         if eye.fits(&entry, Shape::File) {
             let cure = Cure::Human(format!("say `builder platform resume {name}`; until then it is paused"));
-            eye.record::<Standing>(&entry, Invariant::Written, cure)?;
+            eye.record::<Standing>(&entry, Invariant::Written, cure);
         }
     }
     Ok(())
@@ -152,7 +152,7 @@ fn requests(eye: &mut Eye<'_>) -> Result<()> {
     for entry in eye.entries(&eye.layout().all_owed())? {
         if entry.name.parse::<BuildId>().is_err() {
             eye.foreign(&entry);
-        } else if eye.fits(&entry, Shape::File) && eye.bytes(&entry)?.is_some_and(|bytes| job::steps(&bytes) != bytes) {
+        } else if eye.fits(&entry, Shape::File) && eye.bytes(&entry).is_some_and(|bytes| job::steps(&bytes) != bytes) {
             eye.find(Invariant::Noted, &entry.path, "it has lines that name no step", Cure::Cut);
         }
     }
