@@ -56,12 +56,17 @@ impl Disk {
 
     /// Takes all room but half of the reserve, which is a sixteenth of so small a disk.
     fn fill_to_the_reserve(&self) -> PathBuf {
+        self.fill_up_to(|all| all / 32)
+    }
+
+    /// Takes all room but so many bytes.
+    fn fill_up_to(&self, left: impl Fn(u64) -> u64) -> PathBuf {
         let ballast = self.mount.join("ballast");
         let (mut size, mut most) = (0, u64::MAX);
         let taken = std::fs::File::create(&ballast).expect("a file");
         wait_for("the disk is full but for the reserve", || {
             let stat = rustix::fs::statvfs(&self.mount).expect("what is free");
-            let (free, left) = (stat.f_bavail * stat.f_frsize, stat.f_blocks * stat.f_frsize / 32);
+            let (free, left) = (stat.f_bavail * stat.f_frsize, left(stat.f_blocks * stat.f_frsize));
             if free > left {
                 // What btrfs says is free is not always to be had in one piece.
                 let more = (free - left).clamp(64 << 10, most.max(64 << 10));
@@ -284,6 +289,27 @@ fn builds_wait_for_room_where_that_is_configured_and_lose_nothing() {
     assert_eq!(log, format!("begun\n{}\n", "x".repeat(300_000)));
     assert_eq!(lab.finished(&orphan).place, Place::Ended(End::Done));
     assert_eq!(left.result().expect("readable").expect("a result").artifact_bytes, 1_500_000);
+    lab.check();
+}
+
+#[test]
+fn an_upload_that_meets_the_reserve_half_way_waits_there() {
+    if !harness::is_superuser() {
+        return;
+    }
+    let disk = Disk::new(24);
+    let lab = lab_on(&disk, "wait");
+    lab.job("leaves", &held(&lab, "head -c 3000000 /dev/urandom >large"));
+    let id = lab.run("leaves");
+    let worker = lab.local_worker("w", &[]);
+    wait_for("it runs", || lab.ok(&["log", &id]).contains("begun"));
+    let ballast = disk.fill_up_to(|all| all / 16 + 1_000_000);
+    std::fs::write(lab.path("go"), "").expect("the sign");
+    wait_for("its upload waits", || worker.said().contains("an upload waits for room"));
+    let free = rustix::fs::statvfs(&disk.mount).map(|stat| stat.f_bavail * stat.f_frsize).expect("what is free");
+    assert!(free > 500_000, "{free} bytes are left");
+    std::fs::remove_file(ballast).expect("room again");
+    assert_eq!(lab.finished(&id).place, Place::Ended(End::Done));
     lab.check();
 }
 
