@@ -231,6 +231,24 @@ fn what_is_lost_of_an_ended_build_is_said_once_and_the_build_stays() {
     assert!(lab.ok(&["log", "hello"]).contains("this is hello"));
 }
 
+#[test]
+fn modes_that_differ_are_set_right() {
+    let (_lab, spool) = furnished();
+    let root = spool.layout().root();
+    let all = || walkdir::WalkDir::new(root).min_depth(1).into_iter().flatten();
+    let mode = |entry: &walkdir::DirEntry| entry.metadata().expect("there").permissions().mode() & 0o7777;
+    let before: Vec<_> = all().map(|entry| (mode(&entry), entry.path().to_owned())).collect();
+    let wrong = all().filter(|entry| !entry.path().starts_with(root.join(".ssh")));
+    for entry in wrong {
+        std::fs::set_permissions(entry.path(), PermissionsExt::from_mode(0o1777)).expect("a mode");
+    }
+    assert!(findings(&spool).iter().all(|one| one.invariant == Invariant::Open));
+    repair(&spool);
+    assert_eq!(findings(&spool), []);
+    let after: Vec<_> = all().map(|entry| (mode(&entry), entry.path().to_owned())).collect();
+    assert_eq!(after, before);
+}
+
 /// A spool that is a file system of its own has fsck's.
 #[test]
 fn a_lost_and_found_of_somebody_else_is_no_fault_and_is_asked_for() {

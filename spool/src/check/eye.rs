@@ -8,6 +8,7 @@ use crate::layout::Layout;
 use crate::spool::Spool;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, Metadata};
 use std::io;
@@ -146,6 +147,8 @@ pub struct Eye<'s> {
     pub rotten: BTreeSet<(u64, u64)>,
     owner: u32,
     digests: Digests,
+    /// The directory that was found to be within the spool last.
+    real: RefCell<PathBuf>,
 }
 
 impl<'s> Eye<'s> {
@@ -153,7 +156,7 @@ impl<'s> Eye<'s> {
     pub fn new(spool: &'s Spool, deep: bool, digests: Digests) -> Result<Eye<'s>> {
         let (owner, _) = spool.owner()?;
         let (found, counts, rotten) = (Vec::new(), Counts::default(), BTreeSet::new());
-        Ok(Eye { spool, deep, found, counts, rotten, owner, digests })
+        Ok(Eye { spool, deep, found, counts, rotten, owner, digests, real: RefCell::default() })
     }
 
     /// The maker of paths.
@@ -185,7 +188,9 @@ impl<'s> Eye<'s> {
     /// is so is found elsewhere.
     pub fn entries(&self, dir: &Path) -> Result<Vec<Entry>> {
         let mut entries = Vec::new();
-        if !is_real(self.layout(), dir) {
+        let meta = unless_absent(dir.symlink_metadata()).at("look at", dir)?;
+        let stays = || dir == self.layout().root() || dir.parent().is_some_and(|parent| self.is_real(parent));
+        if !meta.is_some_and(|meta| meta.is_dir()) || !stays() {
             return Ok(entries);
         }
         for name in unless_absent(std::fs::read_dir(dir)).at("read", dir)?.into_iter().flatten() {
@@ -197,10 +202,20 @@ impl<'s> Eye<'s> {
 
     /// What lies at a path; nothing when there is nothing.
     pub fn entry(&self, path: &Path) -> Result<Option<Entry>> {
-        match path.parent().is_some_and(|parent| is_real(self.layout(), parent)) {
+        match path.parent().is_some_and(|parent| self.is_real(parent)) {
             true => entry(path),
             false => Ok(None),
         }
+    }
+
+    /// As [`is_real`]. What lies in one directory is asked about one after the other, so the last answer is kept.
+    pub fn is_real(&self, dir: &Path) -> bool {
+        let known = *self.real.borrow() == dir;
+        if !known && is_real(self.layout(), dir) {
+            self.real.replace(dir.to_owned());
+            return true;
+        }
+        known
     }
 
     /// Whether something is of this shape, ours, and has its mode. False when there is no sense in looking into it.

@@ -1,6 +1,6 @@
 //! The house: the root, and the directories that every spool has.
 
-use super::eye::{Entry, Eye, Shape, is_real};
+use super::eye::{Entry, Eye, Shape};
 use super::finding::{Cure, Invariant};
 use crate::build_id::BuildId;
 use crate::error::Result;
@@ -25,7 +25,7 @@ fn directories(eye: &mut Eye<'_>) -> Result<()> {
     for path in made.chain(layout.shards()) {
         match eye.entry(&path)? {
             Some(entry) => drop(eye.fits(&entry, Shape::Directory)),
-            None if path.parent().is_some_and(|parent| is_real(layout, parent)) => {
+            None if path.parent().is_some_and(|parent| eye.is_real(parent)) => {
                 eye.find(Invariant::Made, &path, "it is missing", Cure::Make);
             }
             None => {}
