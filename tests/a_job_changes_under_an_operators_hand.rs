@@ -192,7 +192,7 @@ fn a_file_that_was_broken_by_hand_is_named_and_its_last_good_schedule_stays() {
     std::fs::write(&file, good).expect("mended");
     assert_eq!(lab.run("job").lines().count(), 1);
     lab.ok(&["rm", "never"]);
-    assert_eq!(lab.ok(&["check"]), "1 file can be read, and they fit together\n");
+    assert!(lab.ok(&["check"]).starts_with("nothing is wrong with "));
 }
 
 #[test]

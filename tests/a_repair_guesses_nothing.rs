@@ -365,7 +365,7 @@ fn a_repair_that_is_killed_anywhere_is_gone_on_with_and_no_byte_is_lost() {
 fn busy(lab: &Lab) -> Vec<String> {
     let script = "echo out; mkdir -p bin/deep; date >bin/deep/now; echo same >same; sleep 0.02";
     let jobs: Vec<String> = (0..4).map(|number| format!("job{number}")).collect();
-    jobs.iter().for_each(|job| lab.job_with(job, script, &["--every", "never", "--retry-failures"]));
+    jobs.iter().for_each(|job| lab.job_with(job, script, &["--every", "never", "--retries", "99"]));
     lab.job_with("after", "exit 1", &["--every", "never", "--after", "job0"]);
     lab.job("slow", "echo slow; sleep 1");
     jobs
