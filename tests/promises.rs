@@ -5,8 +5,8 @@
 //!    `what_is_acknowledged_was_synced_before.rs`
 //! 2. A build is in exactly one state, and runs at most once at a time: `a_build_runs_at_most_once_at_a_time.rs`
 //! 3. A worker's key can do nothing but its own builds: `a_worker_key_can_only_run_its_builds.rs`
-//! 4. A build outlives the daemon, and whoever is busy: `a_build_goes_from_add_to_its_record.rs`,
-//!    `who_is_busy_is_not_dead.rs`
+//! 4. A build outlives its connection, the daemon, and whoever is busy: `a_build_outlives_its_connection.rs`,
+//!    `a_dead_network_is_noticed.rs`, `a_build_goes_from_add_to_its_record.rs`, `who_is_busy_is_not_dead.rs`
 //! 5. Every console line arrives once, in order, at every watcher: `every_console_line_arrives_once.rs`
 //! 6. What is in the store is what its name says, and stored once: `what_is_stored_is_stored_once.rs`
 //! 7. Nothing of a script outlives its deadline: `nothing_of_a_script_outlives_its_deadline.rs`

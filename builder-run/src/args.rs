@@ -47,7 +47,7 @@ impl SpoolArgs {
 }
 
 /// A worker's options.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct WorkerArgs {
     /// The server, as ssh://USER@HOST or ssh://USER@HOST:PORT
     #[arg(required_unless_present = "local", conflicts_with = "local")]

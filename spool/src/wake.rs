@@ -13,6 +13,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// What those who wait in a queue are told when a build there is over, and one that was held back may be taken.
 pub const FREED: &str = "freed";
 
+/// What the server process of a worker is told when that worker has connected anew, and another process serves it.
+pub const LEAVE: &str = "leave";
+
 /// Wakes everybody who listens in this directory, and removes the sockets of the dead.
 pub fn ring(topic: &Path) {
     tell(topic, "");

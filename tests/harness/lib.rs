@@ -1,13 +1,17 @@
 //! The lab: a spool, an sshd of its own on loopback, the programs, and waiting that has a deadline.
 
+mod cable;
 pub mod expressions;
 pub mod golden;
+mod network;
 pub mod oracle;
 mod person;
 mod process;
 mod pty;
 mod sshd;
 
+pub use cable::Weather;
+pub use network::Network;
 pub use process::{DEADLINE, Finished, Running, eventually, is_superuser, wait_for};
 pub use pty::Pty;
 pub use sshd::Sshd;

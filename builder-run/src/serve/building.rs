@@ -1,6 +1,7 @@
 //! Serving one build: from the script's hand-over to the acknowledged end.
 
 use super::link::{Event, Link, out_of_turn};
+use super::session::told_to_leave;
 use crate::protocol::{LONGEST_CONSOLE, ToServer, ToWorker};
 use jiff::SignedDuration;
 use spool::Spool;
@@ -14,7 +15,7 @@ use spool::held::{HeldBuild, Offered, Published};
 use spool::layout::file;
 use spool::manifest::Manifest;
 use spool::name::WorkerName;
-use spool::record::{BuildResult, Outcome};
+use spool::record::{BuildResult, Outcome, Request};
 use spool::secret;
 use spool::wake::Listener;
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,9 +63,10 @@ pub enum Served {
 pub fn serve(context: &Context<'_>, link: &mut Link, held: HeldBuild<'_>) -> Result<Served> {
     let prepared = held.request().and_then(|request| {
         let secrets = secret::read(&context.config.secrets, held.id().job(), &request.secrets)?;
-        Ok((request, held.script()?, secrets))
+        let lease = held.lease()?.ok_or_else(|| Error::new(Kind::Internal, "its lease vanished"))?;
+        Ok((request, held.script()?, secrets, lease.token))
     });
-    let (request, script, secrets) = match prepared {
+    let (request, script, secrets, lease) = match prepared {
         Ok(prepared) => prepared,
         // A build that can't be read is nobody's fault on the other side; it must not come again for ever.
         Err(e) => {
@@ -76,6 +78,8 @@ pub fn serve(context: &Context<'_>, link: &mut Link, held: HeldBuild<'_>) -> Res
     };
     let build = ToWorker::Build {
         id: held.id().clone(),
+        lease,
+        console_bytes: most_console(context, &request),
         timeout_seconds: request.timeout_seconds,
         silence_seconds: request.silence_seconds,
         source_date: request.source_date,
@@ -90,22 +94,27 @@ pub fn serve(context: &Context<'_>, link: &mut Link, held: HeldBuild<'_>) -> Res
         held.give_up("its worker vanished before it was started", clock::now())?;
         return Ok(Served::Gone);
     }
-    Serving {
-        context,
-        link,
-        held,
-        console: None,
-        offered: Vec::new(),
-        needed: BTreeSet::new(),
-        finishing: None,
-        stopped: None,
-        most_console: request.console_bytes.unwrap_or(u64::MAX).min(context.config.limits.console_bytes),
-        overflown: false,
-        touched: Instant::now(),
-        looked: Instant::now(),
-        since: clock::now(),
+    Serving::new(context, link, held, &request).run()
+}
+
+/// Goes on with a build whose worker has come back.
+pub fn resume(context: &Context<'_>, link: &mut Link, held: HeldBuild<'_>) -> Result<Served> {
+    let request = held.request()?;
+    let mut serving = Serving::new(context, link, held, &request);
+    let console = serving.held.console()?;
+    serving.held.touch()?;
+    let resumed = ToWorker::Resumed { id: serving.held.id().clone(), console: console.length };
+    serving.console = Some(console);
+    tracing::info!(build = %serving.held.id(), worker = %context.name, "its worker is back");
+    match serving.link.say(&resumed, b"") {
+        Ok(()) => serving.run(),
+        Err(_) => Ok(Served::Gone),
     }
-    .run()
+}
+
+/// Bytes that the script may print.
+fn most_console(context: &Context<'_>, request: &Request) -> u64 {
+    request.console_bytes.unwrap_or(u64::MAX).min(context.config.limits.console_bytes)
 }
 
 struct Serving<'a, 'l, 's> {
@@ -129,15 +138,33 @@ struct Serving<'a, 'l, 's> {
     since: jiff::Timestamp,
 }
 
-impl Serving<'_, '_, '_> {
+impl<'a, 'l, 's> Serving<'a, 'l, 's> {
+    fn new(context: &'a Context<'a>, link: &'l mut Link, held: HeldBuild<'s>, request: &Request) -> Self {
+        Serving {
+            most_console: most_console(context, request),
+            since: held.lease().ok().flatten().map_or_else(clock::now, |lease| lease.since),
+            context,
+            link,
+            held,
+            console: None,
+            offered: Vec::new(),
+            needed: BTreeSet::new(),
+            finishing: None,
+            stopped: None,
+            overflown: false,
+            touched: Instant::now(),
+            looked: Instant::now(),
+        }
+    }
+
     fn run(mut self) -> Result<Served> {
         loop {
             let event = self.link.next(self.context.listeners, LOOK)?;
             // A script that prints without a pause leaves no quiet moment to look in.
-            if matches!(event, Event::Look) || self.looked.elapsed() > LOOK {
-                self.look()?;
+            if (matches!(event, Event::Look) || self.looked.elapsed() > LOOK) && self.look()? {
+                return Ok(Served::Gone);
             }
-            if self.touched.elapsed() > self.context.touch_every {
+            if self.touched.elapsed() > self.context.touch_every && self.link.heard() > self.touched {
                 self.touched = Instant::now();
                 self.held.touch()?;
             }
@@ -174,16 +201,16 @@ impl Serving<'_, '_, '_> {
         }
     }
 
-    /// Looks whether somebody wants the build to end.
-    fn look(&mut self) -> Result<()> {
+    /// Looks whether somebody wants the build to end. True when another process is to serve it from now on.
+    fn look(&mut self) -> Result<bool> {
         self.looked = Instant::now();
-        for listener in self.context.listeners {
-            listener.drain();
+        if told_to_leave(self.context.listeners) {
+            return Ok(true);
         }
         if self.context.spool.cancel_requested(self.held.id()) {
             self.stop(Outcome::Cancelled)?;
         }
-        Ok(())
+        Ok(false)
     }
 
     fn accept(&mut self, id: &BuildId, inputs: &BTreeMap<String, Sha256>) -> Result<()> {

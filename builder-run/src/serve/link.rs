@@ -6,12 +6,15 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use spool::error::{At, Error, Kind, Result};
 use spool::wake::Listener;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 /// Seconds without a word after which the other end is asked whether it lives.
 const QUIET: Duration = Duration::from_secs(15);
+
+/// What a pipe takes whole.
+const PIPE_BUF: usize = 4096;
 
 /// What came next.
 #[derive(Debug)]
@@ -49,9 +52,14 @@ impl Link {
         })
     }
 
-    /// Says something to the worker.
-    pub fn say(&mut self, message: &ToWorker, data: &[u8]) -> Result<()> {
-        send(&mut self.output, message, data).at("write to", "the worker")
+    /// Says something to the worker. One that takes nothing for its patience's time is gone.
+    pub fn say(&self, message: &ToWorker, data: &[u8]) -> Result<()> {
+        send(&mut Patient { to: &self.output, patience: self.patience }, message, data).at("write to", "the worker")
+    }
+
+    /// When the worker was heard last.
+    pub fn heard(&self) -> Instant {
+        self.heard
     }
 
     /// Waits for a message, a ring or `look` to pass. Heartbeats are answered and asked for on the way.
@@ -69,7 +77,8 @@ impl Link {
                 Err(e) => return Ok(Event::Gone(e.to_string())),
             }
             let silent = self.heard.elapsed();
-            if silent > self.patience {
+            // What came while this process did something else was said in time.
+            if silent > self.patience && !self.wait(&[], Duration::ZERO)?.0 {
                 return Ok(Event::Gone(format!("it was silent for {} s", silent.as_secs())));
             }
             if silent > QUIET.min(self.patience / 3) && !self.asked {
@@ -104,7 +113,7 @@ impl Link {
         std::thread::scope(|scope| {
             scope.spawn(move || {
                 while over.recv_timeout(self.patience / 8) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-                    if send(&mut &self.output, &ToWorker::Ping, b"").is_err() {
+                    if self.say(&ToWorker::Ping, b"").is_err() {
                         return;
                     }
                 }
@@ -125,6 +134,28 @@ impl Link {
         }
         let ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
         Ok((ready(&fds[0]), fds[1..].iter().any(ready)))
+    }
+}
+
+/// An output that waits for its reader, and not for ever.
+struct Patient<'a> {
+    to: &'a File,
+    patience: Duration,
+}
+
+impl Write for Patient<'_> {
+    /// Writes what fits: whoever is ready for writing takes so much without blocking (pipe(7), "PIPE_BUF").
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let timeout = Timespec { tv_sec: self.patience.as_secs() as i64, tv_nsec: self.patience.subsec_nanos().into() };
+        match poll(&mut [PollFd::new(self.to, PollFlags::OUT)], Some(&timeout)) {
+            Ok(0) => Err(io::Error::new(io::ErrorKind::TimedOut, "it takes nothing")),
+            Ok(_) => self.to.write(&bytes[..bytes.len().min(PIPE_BUF)]),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
