@@ -80,7 +80,7 @@ pub fn serve(context: &Context<'_>, link: &mut Link, held: HeldBuild<'_>) -> Res
         id: held.id().clone(),
         lease,
         console_bytes: most_console(context, &request),
-        timeout_seconds: request.timeout_seconds,
+        timeout_seconds: request.timeout_seconds.min(context.config.limits.build_seconds),
         silence_seconds: request.silence_seconds,
         source_date: request.source_date,
         n: script.len(),
@@ -112,6 +112,27 @@ pub fn resume(context: &Context<'_>, link: &mut Link, held: HeldBuild<'_>) -> Re
     }
 }
 
+/// What was seen that somebody else did, or did not.
+enum Seen {
+    Nothing,
+    /// Another process serves the worker from now on.
+    Leave,
+    /// The worker has not handed the build over in its time.
+    TooLate,
+}
+
+/// When a script must be over and when it must be handed over. Its worker ends it in time; it gets a grace time more
+/// before it is told to, and clocks that differ cost nothing.
+fn ends(config: &Config, request: &Request, since: jiff::Timestamp) -> (jiff::Timestamp, jiff::Timestamp) {
+    let after = |at: jiff::Timestamp, seconds: u64| {
+        let seconds = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
+        at.checked_add(seconds).unwrap_or(jiff::Timestamp::MAX)
+    };
+    let runs = request.timeout_seconds.min(config.limits.build_seconds).saturating_add(config.grace_seconds.into());
+    let script = after(since, runs);
+    (script, after(script, config.limits.handover_seconds))
+}
+
 /// Bytes that the script may print.
 fn most_console(context: &Context<'_>, request: &Request) -> u64 {
     request.console_bytes.unwrap_or(u64::MAX).min(context.config.limits.console_bytes)
@@ -136,13 +157,17 @@ struct Serving<'a, 'l, 's> {
     touched: Instant,
     looked: Instant,
     since: jiff::Timestamp,
+    /// When the script must be over and when it must be handed over, whatever its worker says.
+    ends: (jiff::Timestamp, jiff::Timestamp),
 }
 
 impl<'a, 'l, 's> Serving<'a, 'l, 's> {
     fn new(context: &'a Context<'a>, link: &'l mut Link, held: HeldBuild<'s>, request: &Request) -> Self {
+        let since = held.lease().ok().flatten().map_or_else(clock::now, |lease| lease.since);
         Serving {
             most_console: most_console(context, request),
-            since: held.lease().ok().flatten().map_or_else(clock::now, |lease| lease.since),
+            ends: ends(context.config, request, since),
+            since,
             context,
             link,
             held,
@@ -161,8 +186,12 @@ impl<'a, 'l, 's> Serving<'a, 'l, 's> {
         loop {
             let event = self.link.next(self.context.listeners, LOOK)?;
             // A script that prints without a pause leaves no quiet moment to look in.
-            if (matches!(event, Event::Look) || self.looked.elapsed() > LOOK) && self.look()? {
-                return Ok(Served::Gone);
+            if matches!(event, Event::Look) || self.looked.elapsed() > LOOK {
+                match self.look()? {
+                    Seen::Nothing => {}
+                    Seen::Leave => return Ok(Served::Gone),
+                    Seen::TooLate => return Err(self.give_up_late()?),
+                }
             }
             if self.touched.elapsed() > self.context.touch_every && self.link.heard() > self.touched {
                 self.touched = Instant::now();
@@ -201,16 +230,32 @@ impl<'a, 'l, 's> Serving<'a, 'l, 's> {
         }
     }
 
-    /// Looks whether somebody wants the build to end. True when another process is to serve it from now on.
-    fn look(&mut self) -> Result<bool> {
+    /// Looks whether the build is to end.
+    fn look(&mut self) -> Result<Seen> {
         self.looked = Instant::now();
         if told_to_leave(self.context.listeners) {
-            return Ok(true);
+            return Ok(Seen::Leave);
         }
         if self.context.spool.cancel_requested(self.held.id()) {
             self.stop(Outcome::Cancelled)?;
         }
-        Ok(false)
+        let now = clock::now();
+        if now > self.ends.1 {
+            return Ok(Seen::TooLate);
+        }
+        if now > self.ends.0 {
+            self.stop(Outcome::TimedOut)?;
+        }
+        Ok(Seen::Nothing)
+    }
+
+    /// Ends the build of a worker that does not. Returns what the worker is told.
+    fn give_up_late(self) -> Result<Error> {
+        let seconds = self.context.config.limits.handover_seconds;
+        let reason = format!("its worker did not hand it over within {seconds} s after its time");
+        let told = Error::new(Kind::TryAgain, format!("{} is over: {reason}", self.held.id()));
+        self.held.end_unrun(Outcome::Aborted { reason }, clock::now())?;
+        Ok(told)
     }
 
     fn accept(&mut self, id: &BuildId, inputs: &BTreeMap<String, Sha256>) -> Result<()> {
@@ -273,13 +318,16 @@ impl<'a, 'l, 's> Serving<'a, 'l, 's> {
         }));
         let bytes = self.offered.iter().fold(0u64, |sum, one| sum.saturating_add(one.size));
         let limits = &self.context.config.limits;
-        if self.offered.len() as u64 > limits.artifacts || bytes > limits.artifact_bytes {
-            self.stopped = Some(Outcome::Aborted {
-                reason: format!("it left more than {} artifacts or {} bytes", limits.artifacts, limits.artifact_bytes),
-            });
-            self.offered.clear();
-            self.overflown = true;
-        }
+        let too_much = if self.offered.len() as u64 > limits.artifacts || bytes > limits.artifact_bytes {
+            format!("it left more than {} artifacts or {} bytes", limits.artifacts, limits.artifact_bytes)
+        } else if self.offered.iter().any(|one| one.path.as_str().len() > limits.path_bytes) {
+            format!("it left an artifact whose path has more than {} bytes", limits.path_bytes)
+        } else {
+            return Ok(());
+        };
+        self.stopped = Some(Outcome::Aborted { reason: too_much });
+        self.offered.clear();
+        self.overflown = true;
         Ok(())
     }
 
@@ -301,7 +349,9 @@ impl<'a, 'l, 's> Serving<'a, 'l, 's> {
     ) -> BuildResult {
         let mut result = BuildResult::unrun(self.stopped.clone().unwrap_or_else(|| printable(outcome)), clock::now());
         result.started = Some(self.since);
-        result.duration_ms = duration_ms;
+        // It can't have taken longer than the worker had it.
+        let had = clock::now().duration_since(self.since).as_millis().max(0);
+        result.duration_ms = duration_ms.min(u64::try_from(had).unwrap_or(u64::MAX));
         result.worker = Some(self.context.name.clone());
         result.artifacts = self.offered.len() as u64;
         result.artifact_bytes = self.offered.iter().map(|one| one.size).sum();
@@ -344,6 +394,9 @@ fn tidy(words: &str) -> String {
 fn printable(outcome: Outcome) -> Outcome {
     match outcome {
         Outcome::Aborted { reason } => Outcome::Aborted { reason: tidy(&reason) },
+        Outcome::Signalled { signal } if !(1..=127).contains(&signal) => {
+            Outcome::Aborted { reason: format!("its worker says that signal {signal} ended it") }
+        }
         other => other,
     }
 }

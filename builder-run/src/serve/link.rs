@@ -1,5 +1,6 @@
 //! The server's end of a session: standard input and output, with sockets that wake it.
 
+use super::throttle::Throttle;
 use crate::protocol::inbox::{Inbox, send};
 use crate::protocol::{ToServer, ToWorker};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -36,11 +37,12 @@ pub struct Link {
     heard: Instant,
     asked: bool,
     patience: Duration,
+    throttle: Throttle,
 }
 
 impl Link {
     /// Standard input and output; a worker that is silent for `patience` counts as gone.
-    pub fn new(patience: Duration) -> Result<Link> {
+    pub fn new(patience: Duration, throttle: Throttle) -> Result<Link> {
         let dup = |fd: std::os::fd::BorrowedFd<'_>| fd.try_clone_to_owned().map(File::from).at("use", "standard input");
         Ok(Link {
             input: dup(io::stdin().as_fd())?,
@@ -49,6 +51,7 @@ impl Link {
             heard: Instant::now(),
             asked: false,
             patience,
+            throttle,
         })
     }
 
@@ -66,7 +69,7 @@ impl Link {
     pub fn next(&mut self, listeners: &[Listener], look: Duration) -> Result<Event> {
         let until = Instant::now() + look;
         loop {
-            match self.inbox.next::<ToServer>() {
+            match self.inbox.message::<ToServer>() {
                 Ok(Some((ToServer::Ping, _))) => {
                     self.say(&ToWorker::Pong, b"")?;
                     continue;
@@ -75,6 +78,16 @@ impl Link {
                 Ok(Some((message, data))) => return Ok(Event::Message(message, data.to_vec())),
                 Ok(None) => {}
                 Err(e) => return Ok(Event::Gone(e.to_string())),
+            }
+            let pause = self.throttle.pause();
+            if !pause.is_zero() {
+                self.heard = Instant::now();
+                self.say(&ToWorker::Ping, b"")?;
+                std::thread::park_timeout(pause.min(self.patience / 8));
+                match Instant::now() < until {
+                    true => continue,
+                    false => return Ok(Event::Look),
+                }
             }
             let silent = self.heard.elapsed();
             // What came while this process did something else was said in time.
@@ -99,8 +112,8 @@ impl Link {
                 self.heard = Instant::now();
                 self.asked = false;
                 match self.inbox.fill(&self.input) {
-                    Ok(true) => {}
-                    Ok(false) => return Ok(Event::Gone("it closed the connection".into())),
+                    Ok(0) => return Ok(Event::Gone("it closed the connection".into())),
+                    Ok(got) => self.throttle.took(got),
                     Err(e) => return Ok(Event::Gone(e.to_string())),
                 }
             }

@@ -2,6 +2,7 @@
 
 use super::building::{self, Served};
 use super::link::{Event, Link, out_of_turn};
+use super::throttle::Throttle;
 use crate::protocol::{LONGEST_INSTANCE, PROTOCOL, ToServer, ToWorker};
 use spool::Spool;
 use spool::build_id::BuildId;
@@ -30,7 +31,8 @@ const SOON: Duration = Duration::from_millis(20);
 
 /// Serves a worker until it goes.
 pub fn run(spool: &Spool, config: &Config, name: &WorkerName, local: bool) -> Result<()> {
-    let mut link = Link::new(Duration::from_secs(config.grace_seconds.into()))?;
+    let mut link =
+        Link::new(Duration::from_secs(config.grace_seconds.into()), Throttle::new(config.limits.bytes_per_second))?;
     let served = Server { spool, config, name, local }.serve(&mut link);
     if let Err(error) = &served {
         let _ = link.say(&ToWorker::Error { text: error.to_string(), code: error.exit_code() }, b"");

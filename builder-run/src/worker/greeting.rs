@@ -90,7 +90,7 @@ impl Greeted {
         let until = Instant::now() + PATIENCE;
         let lost = |why: String| Error::new(Kind::TryAgain, format!("the connection is lost: {why}"));
         while !signals.caught() {
-            match self.inbox.next::<ToWorker>().map_err(|e| lost(e.to_string()))? {
+            match self.inbox.message::<ToWorker>().map_err(|e| lost(e.to_string()))? {
                 Some((ToWorker::Ping, _)) => {
                     self.say(&ToServer::Pong)?;
                     continue;
@@ -109,7 +109,7 @@ impl Greeted {
                 Err(rustix::io::Errno::INTR) => false,
                 Err(e) => return Err(e).at("wait for", "the server"),
             };
-            if readable && !self.inbox.fill(&mut self.streams.from).map_err(|e| lost(e.to_string()))? {
+            if readable && self.inbox.fill(&mut self.streams.from).map_err(|e| lost(e.to_string()))? == 0 {
                 return Err(lost("the server closed it".into()));
             }
         }

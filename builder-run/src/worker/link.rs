@@ -98,7 +98,7 @@ struct Reader {
 impl Reader {
     fn run(mut self, mut from: File) {
         let why = loop {
-            match self.inbox.next::<ToWorker>() {
+            match self.inbox.message::<ToWorker>() {
                 Ok(Some((ToWorker::Pong, _))) => {}
                 Ok(Some((ToWorker::Ping, _))) => {
                     let _ = self.answers.send(Order::Say(ToServer::Pong, Vec::new()));
@@ -109,12 +109,12 @@ impl Reader {
                     }
                 }
                 Ok(None) => match self.inbox.fill(&mut from) {
-                    Ok(true) => {
+                    Ok(1..) => {
                         if let Ok(mut heard) = self.heard.lock() {
                             *heard = Instant::now();
                         }
                     }
-                    Ok(false) => break "the server closed it".to_owned(),
+                    Ok(0) => break "the server closed it".to_owned(),
                     Err(e) => break e.to_string(),
                 },
                 Err(e) => break e.to_string(),
