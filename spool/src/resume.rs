@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::held::HeldBuild;
 use crate::name::WorkerName;
 use crate::place::Place;
+use crate::record::Lease;
 use crate::spool::Spool;
 
 /// What a worker finds that comes back.
@@ -43,7 +44,10 @@ impl Spool {
         let taken = build.attempts()?.list.iter().any(|attempt| attempt.lease.token == token);
         match build.place {
             _ if taken => Ok(Resumed::Lapsed),
-            Place::Active => Ok(Resumed::Busy),
+            Place::Active => {
+                let other = |lease: Lease| lease.worker != *worker || lease.token != token;
+                Ok(if build.lease()?.is_some_and(other) { Resumed::Lapsed } else { Resumed::Busy })
+            }
             Place::Queued(_) => Ok(Resumed::Lapsed),
             Place::Ended(_) => {
                 let ours = build.result()?.is_some_and(|result| result.worker.as_ref() == Some(worker));
@@ -57,7 +61,7 @@ impl Spool {
     pub fn give_up_all_of(&self, worker: &WorkerName) -> Result<Vec<BuildId>> {
         let mut taken = Vec::new();
         for build in self.active_builds()? {
-            let of_worker = |lease: &crate::record::Lease| lease.worker == *worker;
+            let of_worker = |lease: &Lease| lease.worker == *worker;
             if build.lease()?.as_ref().is_some_and(of_worker)
                 && let Some(held) = self.hold(&build.id)?
                 && held.lease()?.as_ref().is_some_and(of_worker)
@@ -102,6 +106,7 @@ mod tests {
         let id = queued(&spool).id;
         let (held, token) = claim(&spool, &w);
         assert!(matches!(spool.resume(&id, &w, &token).unwrap(), Resumed::Busy));
+        assert!(matches!(spool.resume(&id, &other, &token).unwrap(), Resumed::Lapsed));
         drop(held);
         assert!(matches!(spool.resume(&id, &other, &token).unwrap(), Resumed::Lapsed));
         assert!(matches!(spool.resume(&id, &w, "0").unwrap(), Resumed::Lapsed));

@@ -3,6 +3,7 @@
 mod cable;
 pub mod expressions;
 pub mod golden;
+mod liar;
 mod network;
 pub mod oracle;
 mod person;
@@ -11,6 +12,7 @@ mod pty;
 mod sshd;
 
 pub use cable::Weather;
+pub use liar::Liar;
 pub use network::Network;
 pub use process::{DEADLINE, Finished, Running, eventually, is_superuser, wait_for};
 pub use pty::Pty;

@@ -148,6 +148,11 @@ pub enum ToServer {
         /// Some of them.
         files: Vec<Offer>,
     },
+    /// What was offered can't be sent: the build ends without it, aborted.
+    Withdraw {
+        /// Why.
+        reason: String,
+    },
     /// The script is over and all artifacts were offered.
     Finish {
         /// How it ended.

@@ -210,6 +210,10 @@ impl<'a, 'l, 's> Serving<'a, 'l, 's> {
                 ToServer::Input { name, .. } => self.input(&name, &data)?,
                 ToServer::Con { ms, .. } => self.console(ms, &data)?,
                 ToServer::Offer { files } => self.offer(files)?,
+                ToServer::Withdraw { reason } => {
+                    let reason = format!("its artifacts could not be uploaded: {}", tidy(&reason));
+                    self.keep_none(reason);
+                }
                 ToServer::Finish { outcome, duration_ms, executable, skipped } => {
                     self.finishing = Some(self.result(outcome, duration_ms, executable, skipped));
                 }
@@ -325,10 +329,15 @@ impl<'a, 'l, 's> Serving<'a, 'l, 's> {
         } else {
             return Ok(());
         };
-        self.stopped = Some(Outcome::Aborted { reason: too_much });
+        self.keep_none(too_much);
+        Ok(())
+    }
+
+    /// Nothing that was or will be offered is kept.
+    fn keep_none(&mut self, reason: String) {
+        self.stopped = Some(Outcome::Aborted { reason });
         self.offered.clear();
         self.overflown = true;
-        Ok(())
     }
 
     /// Has the script killed, and remembers what the build is to end with.

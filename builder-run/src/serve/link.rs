@@ -77,7 +77,7 @@ impl Link {
                 Ok(Some((ToServer::Pong, _))) => continue,
                 Ok(Some((message, data))) => return Ok(Event::Message(message, data.to_vec())),
                 Ok(None) => {}
-                Err(e) => return Ok(Event::Gone(e.to_string())),
+                Err(e) => return Err(Error::new(Kind::Data, e.to_string())),
             }
             let pause = self.throttle.pause();
             if !pause.is_zero() {

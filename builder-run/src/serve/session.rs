@@ -214,7 +214,7 @@ impl Server<'_> {
                 return Ok(session);
             }
             let (seen, _) = self.spool.seen(self.name)?;
-            if seen.instance != welcome.instance || Instant::now() > until {
+            if welcome.instance.is_empty() || seen.instance != welcome.instance || Instant::now() > until {
                 return Err(Error::new(Kind::TryAgain, format!("worker {} is connected already", self.name))
                     .hint("give each worker a key of its own, or wait until the old connection is given up"));
             }

@@ -26,7 +26,7 @@ pub fn run(spool: &Spool, config: &Config, name: &WorkerName) -> Result<()> {
     let limits = sftp::server::Limits {
         bytes: config.limits.artifact_bytes,
         files: config.limits.artifacts,
-        path_bytes: config.limits.path_bytes.min(spool::artifact_path::ArtifactPath::LONGEST),
+        path_bytes: spool::artifact_path::ArtifactPath::LONGEST,
         handles: 256,
     };
     let input = Throttled { from: input, throttle: Throttle::new(config.limits.bytes_per_second) };

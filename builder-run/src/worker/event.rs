@@ -15,7 +15,7 @@ pub enum Event {
     /// All that the script has printed is on its way to the server.
     ConsoleSent,
     /// The artifacts that the server wanted are there, or why they are not.
-    Uploaded(Result<(), String>),
+    Uploaded(Result<(), Failure>),
     /// What came of connecting again.
     Back(Back),
     /// The script ended. It is a zombie still, so that its number stays its own.
@@ -28,6 +28,14 @@ pub enum Event {
     Signal,
     /// Nothing happened in time.
     Timeout,
+}
+
+/// Why an upload came to nothing.
+pub enum Failure {
+    /// The server, or the worker's own disk, refuses something.
+    Refused(String),
+    /// The connection is lost.
+    Lost(String),
 }
 
 /// Where all threads of the worker leave what they have to report.

@@ -61,6 +61,10 @@ pub fn hand_over(talk: &mut Talk<'_>, room: Option<&Room>, ran: Ran) -> Result<b
                 talk.upload(uploads(&collected, &sha256)?);
             }
             News::Uploaded => talk.say(finish.clone()),
+            News::Refused(reason) => {
+                talk.say(ToServer::Withdraw { reason });
+                talk.say(finish.clone());
+            }
             News::Again => {
                 offered = false;
                 sent.clear();

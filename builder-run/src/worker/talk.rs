@@ -1,7 +1,7 @@
 //! What worker and server say to each other about one build, over however many connections it takes.
 
 use super::console::Kept;
-use super::event::{Event, Mailbox, Post};
+use super::event::{Event, Failure, Mailbox, Post};
 use super::job::Job;
 use super::process::Process;
 use super::reconnect::{Back, Reconnect};
@@ -33,6 +33,8 @@ pub enum News {
     Message(ToWorker),
     /// The artifacts that the server wanted are there.
     Uploaded,
+    /// They can't be, and why.
+    Refused(String),
     /// The connection is another one, and the server knows nothing of what was offered.
     Again,
     /// The build is over: somebody ended it while the connection was lost.
@@ -184,10 +186,11 @@ impl<'w> Talk<'w> {
                     continue;
                 }
                 Event::Back(back) => self.come_back(back)?,
-                Event::Uploaded(Err(why)) => {
+                Event::Uploaded(Err(Failure::Lost(why))) => {
                     self.lose(&format!("the upload failed: {why}"));
                     continue;
                 }
+                Event::Uploaded(Err(Failure::Refused(why))) => News::Refused(why),
                 Event::ConsoleSent => {
                     self.console_sent = true;
                     continue;
