@@ -25,6 +25,8 @@
 //! 15. What people see fits their terminal, and a pipe loses nothing: `the_client_fits_the_terminal.rs`
 //! 16. Each verb says what it is known to say, here and over SSH: `what_each_verb_says.rs`
 //!
+//! 17. Who waits costs little: `idle_workers_cost_little.rs`
+//!
 //! And at the door: `bad_input_is_refused_in_one_line.rs`, `the_client_finds_what_is_meant.rs`,
 //! `templates_build_what_they_say.rs`, `the_readme_is_true.rs`, `the_manual_names_what_there_is.rs`
 

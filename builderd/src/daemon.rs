@@ -159,6 +159,9 @@ impl<'a> Daemon<'a> {
             }),
             Err(e) => error!("leases could not be looked at: {e}"),
         }
+        if let Err(e) = self.spool.tell_of_queues() {
+            error!("queues could not be looked at: {e}");
+        }
     }
 
     fn sweep(&mut self) {

@@ -1,7 +1,7 @@
 //! Waking those who wait: a datagram to each socket in a directory of `wake/`.
 //!
-//! Nothing depends on it. Whoever waits looks again every few seconds, so that a lost datagram costs
-//! time and nothing else.
+//! Nothing depends on it. builderd tells every few seconds of queues in which something waits, and whoever waits looks by
+//! itself now and then, so that a lost datagram costs time and nothing else.
 
 use crate::disk;
 use crate::error::{At, Result};

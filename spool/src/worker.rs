@@ -7,6 +7,7 @@ use crate::record;
 use crate::spool::Spool;
 use crate::suggest;
 use crate::tmp::{self, Draft};
+use crate::wake;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -136,7 +137,7 @@ impl Spool {
         disk::sync_dir(&self.layout().workers())
     }
 
-    /// Removes a worker. Its key opens nothing from now on; a session that is open ends at its next message.
+    /// Removes a worker. Its key opens nothing from now on; a session in which it waits ends at once.
     pub fn remove_worker(&self, name: &WorkerName) -> Result<()> {
         let _lock = self.lock_workers()?;
         if !self.layout().worker(name).exists() && !self.layout().worker_seen(name).exists() {
@@ -145,7 +146,9 @@ impl Spool {
         disk::remove_file(&self.layout().worker(name))?;
         disk::remove_file(&self.layout().worker_seen(name))?;
         self.forget_health(name)?;
-        disk::sync_dir(&self.layout().workers())
+        disk::sync_dir(&self.layout().workers())?;
+        wake::ring(&self.layout().wake_worker(name));
+        Ok(())
     }
 }
 

@@ -38,6 +38,16 @@ impl Liar {
         Liar { name: name.to_owned(), child, input, heard }
     }
 
+    /// Its server's process number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whose key it holds.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// What an honest worker says first.
     pub fn greeting() -> Value {
         json!({"t": "hello", "protocol": 1, "platforms": [PLATFORM]})

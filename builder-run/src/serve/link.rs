@@ -37,6 +37,8 @@ pub struct Link {
     heard: Instant,
     asked: bool,
     patience: Duration,
+    /// There is nothing to lose: a worker without a build is asked less often.
+    calm: bool,
     throttle: Throttle,
 }
 
@@ -51,8 +53,22 @@ impl Link {
             heard: Instant::now(),
             asked: false,
             patience,
+            calm: false,
             throttle,
         })
+    }
+
+    /// Whether there is nothing to lose: then heartbeats take their time.
+    pub fn calm(&mut self, yes: bool) {
+        self.calm = yes;
+    }
+
+    /// After how much silence the worker is asked, and after how much it is gone.
+    fn limits(&self) -> (Duration, Duration) {
+        match self.calm {
+            true => (self.patience, 2 * self.patience),
+            false => (QUIET.min(self.patience / 3), self.patience),
+        }
     }
 
     /// Says something to the worker. One that takes nothing for its patience's time is gone.
@@ -91,18 +107,20 @@ impl Link {
             }
             let silent = self.heard.elapsed();
             // What came while this process did something else was said in time.
-            if silent > self.patience && !self.wait(&[], Duration::ZERO)?.0 {
+            let (asks, gives_up) = self.limits();
+            if silent > gives_up && !self.wait(&[], Duration::ZERO)?.0 {
                 return Ok(Event::Gone(format!("it was silent for {} s", silent.as_secs())));
             }
-            if silent > QUIET.min(self.patience / 3) && !self.asked {
+            if silent > asks && !self.asked {
                 self.say(&ToWorker::Ping, b"")?;
                 self.asked = true;
             }
             if Instant::now() >= until {
                 return Ok(Event::Look);
             }
-            let left =
-                until.saturating_duration_since(Instant::now()).min(self.patience / 4 + Duration::from_millis(1));
+            let due = if self.asked { gives_up } else { asks };
+            let due = due.saturating_sub(self.heard.elapsed()) + Duration::from_millis(1);
+            let left = until.saturating_duration_since(Instant::now()).min(due);
             let (readable, rung) = self.wait(listeners, left)?;
             // First, because a script that prints without a pause is always readable.
             if rung {

@@ -20,8 +20,12 @@ use spool::wake::{self, Listener};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// A lost wake-up costs at most this.
+/// How often what could not be handed out is looked at again, though nobody has told of it.
 const RESCAN: Duration = Duration::from_secs(5);
+
+/// How often a worker that waits has its queues looked at, though nobody has told of them and they were empty. builderd
+/// tells of what waits every few seconds, so that a lost wake-up costs as much only while it does not run.
+const IDLE: Duration = Duration::from_secs(60);
 
 /// For how long the server of an earlier connection of the same worker may take to leave.
 const TAKE_OVER: Duration = Duration::from_secs(2);
@@ -137,7 +141,9 @@ impl Server<'_> {
         wishes: &[Platform],
     ) -> Result<Served> {
         loop {
+            link.calm(true);
             let Some(held) = self.wait_for_build(link, listeners, view, wishes)? else { return Ok(Served::Gone) };
+            link.calm(false);
             match building::serve(context, link, held)? {
                 Served::Unfit => {}
                 served => return Ok(served),
@@ -262,7 +268,8 @@ impl Server<'_> {
                 fresh = true;
                 continue;
             }
-            match link.next(listeners, RESCAN)? {
+            let held_back = view.holds_back() || self.spool.quarantined(self.name, clock::now()).is_some();
+            match link.next(listeners, if held_back { RESCAN } else { IDLE })? {
                 Event::Message(other, _) => return Err(out_of_turn(&other, "nothing but heartbeats")),
                 Event::Look => {}
                 Event::Gone(_) => return Ok(None),

@@ -18,6 +18,8 @@ pub struct Link {
     orders: Sender<Order>,
     heard: Arc<Mutex<Instant>>,
     patience: Duration,
+    /// There is nothing to lose: a server from which nothing but a build is awaited is asked less often.
+    calm: bool,
     asked: bool,
 }
 
@@ -30,7 +32,12 @@ impl Link {
         let heard = Arc::new(Mutex::new(Instant::now()));
         let reader = Reader { post, answers: orders.clone(), heard: heard.clone(), inbox: greeted.inbox };
         std::thread::spawn(move || reader.run(greeted.streams.from));
-        Link { number, orders, heard, patience: patience.max(Duration::from_secs(1)), asked: false }
+        Link { number, orders, heard, patience: patience.max(Duration::from_secs(1)), calm: false, asked: false }
+    }
+
+    /// Whether there is nothing to lose: then heartbeats take their time.
+    pub fn calm(&mut self, yes: bool) {
+        self.calm = yes;
     }
 
     /// Says something to the server, without waiting for it. When it can't be said, [`Event::Closed`] comes.
@@ -59,17 +66,18 @@ impl Link {
     pub fn next(&mut self, mailbox: &Mailbox, others: &[u64], until: Instant) -> Event {
         let mut numbers = others.to_vec();
         numbers.push(self.number);
+        let patience = if self.calm { 4 * self.patience } else { self.patience };
         loop {
-            match mailbox.next(&numbers, until.min(Instant::now() + self.patience / 3)) {
+            match mailbox.next(&numbers, until.min(Instant::now() + patience / 4)) {
                 Event::Timeout => {}
                 event => return event,
             }
             let silent = self.heard.lock().map_or(Duration::ZERO, |heard| heard.elapsed());
-            self.asked &= silent > self.patience / 2;
-            if silent > self.patience {
+            self.asked &= silent > patience / 2;
+            if silent > patience {
                 return Event::Closed(format!("the server was silent for {} s", silent.as_secs()));
             }
-            if !self.asked && silent > self.patience / 2 {
+            if !self.asked && silent > patience / 2 {
                 self.say(ToServer::Ping, Vec::new());
                 self.asked = true;
             }

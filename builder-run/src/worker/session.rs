@@ -100,6 +100,7 @@ impl Session {
     /// Waits for a build. Nothing when the worker is to stop.
     pub fn wait(&mut self, mailbox: &Mailbox) -> Result<Option<Job>> {
         let mut secrets = Secrets::default();
+        self.link.calm(true);
         loop {
             match self.link.next(mailbox, &[], Instant::now() + Duration::from_secs(3600)) {
                 Event::Message(ToWorker::Secret { name, .. }, content) => secrets.add(name, content),
@@ -107,6 +108,7 @@ impl Session {
                     ToWorker::Build { id, lease, timeout_seconds, silence_seconds, console_bytes, source_date, .. },
                     script,
                 ) => {
+                    self.link.calm(false);
                     return Ok(Some(Job {
                         id,
                         lease,
