@@ -23,7 +23,10 @@ pub enum Operation {
     Abandon(usize),
     /// The process that serves a worker is gone.
     Crash(usize),
-    Resume(usize),
+    /// A worker comes back to the build that it was given last, or so many before that.
+    Resume(usize, usize),
+    /// What was fired of a job is forgotten.
+    ForgetTimer(usize),
     /// A worker that was started anew connects.
     Forget(usize),
     /// builderd looks at leases, so many seconds from now.
@@ -51,13 +54,14 @@ pub fn operations() -> impl Strategy<Value = Operation> {
             Operation::Add { job, hourly, both, after, retry }
         }),
         1 => job.clone().prop_map(Operation::Remove),
-        4 => job.prop_map(Operation::Run),
-        3 => (-180..600_i64).prop_map(Operation::Fire),
+        4 => job.clone().prop_map(Operation::Run),
+        3 => prop_oneof![-180..600_i64, -5..5_i64].prop_map(Operation::Fire),
         8 => (worker.clone(), platform.clone()).prop_map(|(worker, platform)| Operation::Claim(worker, platform)),
         6 => (worker.clone(), any::<bool>(), 0..12_usize).prop_map(|(w, well, n)| Operation::Finish(w, well, n)),
         1 => worker.clone().prop_map(Operation::Abandon),
         4 => worker.clone().prop_map(Operation::Crash),
-        4 => worker.clone().prop_map(Operation::Resume),
+        4 => (worker.clone(), 0..3_usize).prop_map(|(worker, n)| Operation::Resume(worker, n)),
+        1 => job.clone().prop_map(Operation::ForgetTimer),
         1 => worker.prop_map(Operation::Forget),
         3 => prop_oneof![Just(-3600), Just(50), Just(150), Just(86_400)].prop_map(Operation::Mend),
         3 => (0..20_usize).prop_map(Operation::Cancel),

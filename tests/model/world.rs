@@ -25,7 +25,7 @@ use std::path::Path;
 const GRACE: i64 = 100;
 
 /// How often a build is tried.
-const ATTEMPTS: usize = 3;
+const ATTEMPTS: usize = 2;
 
 #[derive(Clone, Debug, PartialEq)]
 enum State {
@@ -50,8 +50,8 @@ struct Known {
 #[derive(Default)]
 struct Worker {
     held: Option<HeldBuild<'static>>,
-    /// What it knows of the last build that it was given.
-    last: Option<(BuildId, String)>,
+    /// The builds that it was ever given, with their leases' tokens.
+    given: Vec<(BuildId, String)>,
 }
 
 /// The spool and its model.
@@ -139,7 +139,8 @@ impl World {
                     self.known(held.id()).state = State::Orphan;
                 }
             }
-            Operation::Resume(w) => self.resume(w),
+            Operation::Resume(w, n) => self.resume(w, n),
+            Operation::ForgetTimer(n) => self.forget_timer(&job(n)),
             Operation::Forget(w) => self.forget(w),
             Operation::Mend(seconds) => self.mend(seconds),
             Operation::Cancel(n) => self.cancel(n),
@@ -164,6 +165,7 @@ impl World {
         new.every = Some(if hourly { Every::Hourly } else { Every::Never });
         new.after = after.map(job).into_iter().collect();
         new.retry_failures = retry;
+        new.attempts = ATTEMPTS as u32;
         let possible = !self.jobs.contains(&job(n))
             && after.is_none_or(|after| self.jobs.contains(&job(after)))
             && self.standing.iter().all(|standing| *standing != Standing::Dropped);
@@ -222,6 +224,11 @@ impl World {
         }
     }
 
+    /// A crash came between firing and noting it.
+    fn forget_timer(&self, name: &JobName) {
+        let _ = std::fs::remove_file(self.spool.layout().timer(name));
+    }
+
     fn claim(&mut self, w: usize, platform: &Platform) {
         let ticket = self.spool.queue(platform).expect("a queue").pop_first();
         let (Some(ticket), None, None) = (ticket, &self.workers[w].held, self.spool.withheld(platform)) else { return };
@@ -235,7 +242,8 @@ impl World {
                 let known = self.known(&ticket.id);
                 assert_eq!(known.state, State::Queued);
                 (known.state, known.worker, known.token) = (State::Held, Some(w), token.clone());
-                self.workers[w] = Worker { held: Some(held), last: Some((ticket.id, token)) };
+                self.workers[w].held = Some(held);
+                self.workers[w].given.push((ticket.id, token));
             }
             Claimed::Full => assert!(full),
             Claimed::Gone => panic!("{} can't be claimed, and nobody has it", ticket.id),
@@ -284,8 +292,9 @@ impl World {
         known.cancelled &= known.state == State::Queued;
     }
 
-    fn resume(&mut self, w: usize) {
-        let (None, Some((id, token))) = (&self.workers[w].held, self.workers[w].last.clone()) else { return };
+    fn resume(&mut self, w: usize, n: usize) {
+        let given = self.workers[w].given.iter().rev().nth(n).cloned();
+        let (None, Some((id, token))) = (&self.workers[w].held, given) else { return };
         let known = self.builds.get(&id).cloned();
         let ours = |known: &Known| known.worker == Some(w) && known.token == token && !known.lost.contains(&token);
         let ours = known.filter(ours).map(|known| known.state);
@@ -370,6 +379,8 @@ impl World {
             }
             if ended.owed.remove(&Owed::Retry) && self.spool.retry_at(&ended, SignedDuration::ZERO).is_some() {
                 let queued = self.spool.queue_retry(&ended, self.now());
+                let dropped = self.spool.platform_state(id.platform()) == Standing::Dropped;
+                assert!(dropped || !matches!(queued, Ok(None)), "{id} is not tried again");
                 self.note_queued(queued.map(|queued| queued.into_iter().collect()));
             }
             ended.owed.clear();
@@ -393,6 +404,7 @@ impl World {
                 (place, state) => panic!("after {after:?}: {id} is {place:?} and should be {state:?}"),
             }
             build.request().expect("readable").expect("a request");
+            assert_eq!(self.spool.cancel_requested(id), known.cancelled, "after {after:?}: {id}");
             assert_eq!(build.attempts().expect("readable").list.len(), known.lost.len(), "after {after:?}: {id}");
         }
         assert_eq!(seen.len(), self.builds.len(), "after {after:?}: {:?}", self.builds);
