@@ -159,7 +159,7 @@ fn use_it(spool: &Spool) {
     let names = spool.job_names().unwrap_or_default();
     let _ = spool.fire(&names, now);
     let long = jiff::SignedDuration::from_secs(1000);
-    let _ = spool.mend_leases(long, long, now);
+    let _ = spool.mend_leases(spool::mend::Patience { grace: long, retry: long }, now);
     let _ = spool.sweep();
     for id in spool.owing().unwrap_or_default() {
         let _ = spool.ended(&id);

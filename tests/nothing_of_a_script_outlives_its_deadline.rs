@@ -84,7 +84,7 @@ fn a_worker_leaves_its_lock_and_nothing_else_also_after_one_that_was_killed() {
     wait_for("the script prints", || lab.ok(&["log", &id]).contains("begun"));
     killed.kill();
     let left = || spool::disk::names(&lab.path("work.w0")).expect("the work directory");
-    assert!(left().contains(&"ssh".to_owned()), "{:?}", left());
+    assert!(left().contains(&"ssh0".to_owned()), "{:?}", left());
     lab.ok(&["cancel", &id]);
     lab.job("short", "true");
     lab.run("short");

@@ -3,10 +3,12 @@
 //! 1. An acknowledged job or result survives a crash at any instant:
 //!    `an_acknowledged_job_survives_a_crash.rs`, `a_full_disk_loses_nothing.rs`,
 //!    `what_is_acknowledged_was_synced_before.rs`
-//! 2. A build is in exactly one state, and runs at most once at a time: `a_build_runs_at_most_once_at_a_time.rs`
-//! 3. A worker's key can do nothing but its own builds: `a_worker_key_can_only_run_its_builds.rs`
-//! 4. A build outlives the daemon, and whoever is busy: `a_build_goes_from_add_to_its_record.rs`,
-//!    `who_is_busy_is_not_dead.rs`
+//! 2. A build is in exactly one state, and runs at most once at a time: `a_build_runs_at_most_once_at_a_time.rs`,
+//!    `any_order_of_events_keeps_the_promises.rs`
+//! 3. A worker's key can do nothing but its own builds: `a_worker_key_can_only_run_its_builds.rs`,
+//!    `a_lying_worker_harms_nobody_else.rs`
+//! 4. A build outlives its connection, the daemon, and whoever is busy: `a_build_outlives_its_connection.rs`,
+//!    `a_dead_network_is_noticed.rs`, `a_build_goes_from_add_to_its_record.rs`, `who_is_busy_is_not_dead.rs`
 //! 5. Every console line arrives once, in order, at every watcher: `every_console_line_arrives_once.rs`
 //! 6. What is in the store is what its name says, and stored once: `what_is_stored_is_stored_once.rs`
 //! 7. Nothing of a script outlives its deadline: `nothing_of_a_script_outlives_its_deadline.rs`
@@ -27,6 +29,8 @@
 //! 17. Damage is named and mended, the rest goes on, and no byte of what is not understood is lost:
 //!     `damage_is_named_and_mended.rs`, `a_repair_guesses_nothing.rs`
 //! 18. An old spool stays readable, and a later one is left alone: `an_old_spool_stays_readable.rs`
+//!
+//! 17. Who waits costs little: `idle_workers_cost_little.rs`
 //!
 //! And at the door: `bad_input_is_refused_in_one_line.rs`, `the_client_finds_what_is_meant.rs`,
 //! `templates_build_what_they_say.rs`, `the_readme_is_true.rs`, `the_manual_names_what_there_is.rs`

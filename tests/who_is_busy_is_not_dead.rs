@@ -23,6 +23,22 @@ fn a_worker_that_hashes_for_longer_than_the_grace_time_keeps_its_build() {
 }
 
 #[test]
+fn a_worker_that_is_slowed_down_keeps_its_build() {
+    let lab = Lab::new();
+    lab.configure("[limits]\nbytes_per_second = 150000\n");
+    let _daemon = lab.daemon();
+    // Four times the grace time's worth of console, and of an artifact.
+    lab.job("job", "head -c 1200000 /dev/zero | tr '\\0' x; head -c 1200000 /dev/urandom > big");
+    let id = lab.run("job");
+    let worker = lab.local_worker("w", &[]);
+    assert_eq!(lab.outcome(&id), Outcome::Exited { code: 0 }, "{}", worker.said());
+    assert_eq!(lab.ok(&["log", &id]).len(), 1_200_000);
+    assert_eq!(worker.said().matches("connected to").count(), 1, "{}", worker.said());
+    assert!(lab.build(&id).attempts().expect("attempts").list.is_empty());
+    assert_eq!(worker.ended(), 0);
+}
+
+#[test]
 fn a_server_that_waits_for_the_store_for_longer_than_the_grace_time_keeps_its_worker() {
     let lab = Lab::new();
     let _daemon = lab.daemon();

@@ -13,6 +13,7 @@ pub struct Cli {
     /// The configuration file
     #[arg(long, env = "BUILDER_CONFIG", global = true)]
     pub config: Option<PathBuf>,
+    /// What to do.
     #[command(subcommand)]
     pub verb: Verb,
 }
@@ -47,7 +48,7 @@ impl SpoolArgs {
 }
 
 /// A worker's options.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct WorkerArgs {
     /// The server, as ssh://USER@HOST or ssh://USER@HOST:PORT
     #[arg(required_unless_present = "local", conflicts_with = "local")]
@@ -87,6 +88,7 @@ pub struct WorkerArgs {
 /// The forced command's options.
 #[derive(Debug, Args)]
 pub struct ServeArgs {
+    /// Which spool.
     #[command(flatten)]
     pub spool: SpoolArgs,
     /// Whose key it is
@@ -100,6 +102,7 @@ pub struct ServeArgs {
 /// What sshd(8) gives to AuthorizedKeysCommand.
 #[derive(Debug, Args)]
 pub struct AuthorizedKeysArgs {
+    /// Which spool.
     #[command(flatten)]
     pub spool: SpoolArgs,
     /// The key's type (%t) and base64 (%k); without them all workers' lines are printed

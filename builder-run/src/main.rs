@@ -1,20 +1,7 @@
-//! Both ends of builder's SSH session.
-//!
-//! `builder-run worker` runs in a jail, a container or on a machine of its own: it connects, waits for a build,
-//! runs its script in a fresh directory and sends back what it printed and left. `builder-run serve` is the
-//! forced command of the worker's key on the server: it hands out builds and writes them down in the spool.
-//!
-//! SECURITY. `serve` trusts nothing that comes from the worker: names are parsed, lengths are bounded, and
-//! the only paths that it makes are the spool's own. A worker reaches the build that it holds and no other.
+//! The program: what it was called for, and with which exit code it ends.
 
-mod args;
-mod keys;
-mod protocol;
-mod serve;
-mod sftp;
-mod worker;
-
-use args::{Cli, Verb};
+use builder_run::args::{Cli, Verb};
+use builder_run::{keys, serve, worker};
 use clap::Parser;
 use spool::config::Config;
 use spool::error::{Error, Result};

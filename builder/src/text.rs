@@ -45,7 +45,7 @@ pub fn since(at: Timestamp, now: Timestamp) -> String {
 }
 
 /// The nearest whole number of the unit that people would choose.
-fn rough(seconds: i64) -> String {
+pub fn rough(seconds: i64) -> String {
     let (minutes, hours, days) = ((seconds + 30) / 60, (seconds + 1800) / 3600, (seconds + 43_200) / 86_400);
     match (seconds, minutes, hours) {
         (..60, ..) => format!("{seconds} s"),

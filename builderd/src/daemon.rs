@@ -10,7 +10,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use spool::config::Config;
 use spool::error::{At, Error, Result};
 use spool::job::Queued;
-use spool::mend::Mended;
+use spool::mend::{Mended, Patience};
 use spool::name::JobName;
 use spool::wake::Listener;
 use spool::{Spool, clock};
@@ -42,8 +42,7 @@ const SWEEP: Duration = Duration::from_secs(600);
 /// builderd at work.
 pub struct Daemon<'a> {
     spool: &'a Spool,
-    grace: SignedDuration,
-    retry: SignedDuration,
+    patience: Patience,
     leases_every: Duration,
     timers: Timers,
     ends: Ends,
@@ -69,14 +68,12 @@ impl<'a> Daemon<'a> {
             signal_hook::low_level::pipe::register(signal, end).at("catch", "signals")?;
         }
         let grace = Duration::from_secs(config.grace_seconds.into());
-        let retry = SignedDuration::from_secs(config.retry_seconds.into());
         Ok(Daemon {
             spool,
-            grace: SignedDuration::from_secs(config.grace_seconds.into()),
+            patience: Patience::of(config),
             leases_every: LEASES.min(grace / 4).max(Duration::from_millis(100)),
-            retry,
             timers: Timers::new(),
-            ends: Ends::new(Hooks::start(spool, config), retry),
+            ends: Ends::new(Hooks::start(spool, config), SignedDuration::from_secs(config.retry_seconds.into())),
             eyes: Eyes::open(&spool.layout().jobs()),
             looked: None,
             bell: Listener::new(spool.layout().wake_daemon())?,
@@ -154,13 +151,16 @@ impl<'a> Daemon<'a> {
     }
 
     fn mend(&self) {
-        match self.spool.mend_leases(self.grace, self.retry, clock::now()) {
+        match self.spool.mend_leases(self.patience, clock::now()) {
             Ok(all) => all.into_iter().for_each(|one| match one {
                 Ok(Mended::Requeued(build)) => info!(%build, "lost its worker and is queued again"),
                 Ok(Mended::Ended(build, end)) => info!(%build, end = end.directory(), "lost its worker and is over"),
                 Err(e) => error!("a lost build could not be mended: {e}"),
             }),
             Err(e) => error!("leases could not be looked at: {e}"),
+        }
+        if let Err(e) = self.spool.tell_of_queues() {
+            error!("queues could not be looked at: {e}");
         }
     }
 

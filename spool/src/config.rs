@@ -1,5 +1,6 @@
 //! `builder.toml`, and which spool is meant.
 
+use crate::artifact_path::ArtifactPath;
 use crate::disk;
 use crate::error::{At, Error, Kind, Result};
 use crate::layout::Layout;
@@ -76,6 +77,14 @@ pub struct Limits {
     pub artifacts: u64,
     /// Bytes of console.
     pub console_bytes: u64,
+    /// Bytes of an artifact's path; never more than [`ArtifactPath::LONGEST`](crate::artifact_path::ArtifactPath::LONGEST).
+    pub path_bytes: usize,
+    /// Seconds that a script may run, whatever its job says.
+    pub build_seconds: u64,
+    /// Seconds that a worker may take to hand over what a script has left.
+    pub handover_seconds: u64,
+    /// Bytes a second that a worker may send over one channel; 0 when that does not matter.
+    pub bytes_per_second: u64,
     /// Builds that may wait on one platform.
     pub queue: usize,
     /// Bytes that are kept free on the spool's file system for builds to end.
@@ -124,6 +133,10 @@ impl Default for Limits {
             artifact_bytes: 64 << 30,
             artifacts: 100_000,
             console_bytes: 16 << 30,
+            path_bytes: ArtifactPath::LONGEST,
+            build_seconds: 30 * 24 * 3600,
+            handover_seconds: 6 * 3600,
+            bytes_per_second: 0,
             queue: spool::LONGEST_QUEUE,
             reserve_bytes: reserve.bytes,
             reserve_inodes: reserve.inodes,

@@ -224,6 +224,11 @@ pub fn sync_all_of(path: &Path) -> Result<()> {
     }
 }
 
+/// Whether nothing is in a directory; one that can't be read has nothing. Does not read all of a full one.
+pub fn is_empty_dir(path: &Path) -> bool {
+    std::fs::read_dir(path).map_or(true, |mut entries| entries.next().is_none())
+}
+
 /// The names in a directory that are UTF-8; a missing directory has none.
 pub fn names(path: &Path) -> Result<Vec<String>> {
     let entries = match std::fs::read_dir(path) {

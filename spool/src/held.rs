@@ -2,6 +2,7 @@
 
 use crate::artifact_path::ArtifactPath;
 use crate::build_id::BuildId;
+use crate::clock;
 use crate::console::ConsoleWriter;
 use crate::digest::Sha256;
 use crate::disk;
@@ -124,9 +125,15 @@ impl<'s> HeldBuild<'s> {
         rustix::fs::utimensat(rustix::fs::CWD, &path, &times, rustix::fs::AtFlags::empty()).at("touch", &path)
     }
 
-    /// Opens the console for appending.
+    /// Opens the console for appending. One from before this machine was started begins anew: what of it the system
+    /// had not written is lost, or zeros.
     pub fn console(&self) -> Result<ConsoleWriter> {
-        ConsoleWriter::open(&self.path(), self.spool.layout().wake_build(&self.id))
+        let mut console = ConsoleWriter::open(&self.path(), Some(self.spool.layout().wake_build(&self.id)))?;
+        let build = self.spool.build(&self.id)?;
+        if build.and_then(|build| build.last_heard()).is_some_and(|heard| heard < clock::started()) {
+            console.restart()?;
+        }
+        Ok(console)
     }
 
     /// Makes the upload area, empty or as an earlier session of the same lease left it.

@@ -1,8 +1,11 @@
 //! What builderd mends: builds whose worker stayed away, and what a crash left behind.
 
 use crate::build_id::BuildId;
+use crate::clock;
+use crate::config::Config;
 use crate::disk;
 use crate::error::Result;
+use crate::find::Build;
 use crate::job::delay;
 use crate::place::End;
 use crate::spool::Spool;
@@ -18,32 +21,47 @@ pub enum Mended {
     Ended(BuildId, End),
 }
 
-/// Whether a build that nobody serves is to be taken from its worker.
-pub fn lapsed(last_heard: Timestamp, grace: SignedDuration, now: Timestamp) -> bool {
-    now.duration_since(last_heard) > grace
+/// For how long the worker of a running build may be silent.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// The grace time.
+    pub grace: SignedDuration,
+    /// How much longer it is from the second loss on; four times as long each time.
+    pub retry: SignedDuration,
+}
+
+impl Patience {
+    /// What builder.toml says.
+    pub fn of(config: &Config) -> Patience {
+        let seconds = |seconds: u32| SignedDuration::from_secs(seconds.into());
+        Patience { grace: seconds(config.grace_seconds), retry: seconds(config.retry_seconds) }
+    }
+
+    /// When a build is taken from its worker unless that one is heard before. Nothing when its worker was never heard:
+    /// then at once.
+    pub fn lapses(&self, build: &Build<'_>) -> Option<Timestamp> {
+        // While this machine was down nobody could be heard.
+        let heard = build.last_heard()?.max(clock::started());
+        let wait = match build.attempts().map_or(0, |attempts| attempts.list.len() as u32) {
+            0 => SignedDuration::ZERO,
+            lost_before => delay(self.retry, lost_before),
+        };
+        let patience = self.grace.checked_add(wait).unwrap_or(SignedDuration::MAX);
+        Some(heard.checked_add(patience).unwrap_or(Timestamp::MAX))
+    }
 }
 
 impl Spool {
     /// Takes builds from workers that stayed away longer than the grace time.
     ///
     /// A build that fails to be mended is left for the next time and comes as its error, after the others.
-    ///
-    /// A build that was lost before waits longer each time, from `retry` on.
-    pub fn mend_leases(
-        &self,
-        grace: SignedDuration,
-        retry: SignedDuration,
-        now: Timestamp,
-    ) -> Result<Vec<Result<Mended>>> {
+    pub fn mend_leases(&self, patience: Patience, now: Timestamp) -> Result<Vec<Result<Mended>>> {
         let mut mended = Vec::new();
         for build in self.active_builds()? {
             if build.is_served() {
                 continue;
             }
-            let lost_before = build.attempts().map_or(0, |attempts| attempts.list.len() as u32);
-            let wait = if lost_before == 0 { SignedDuration::ZERO } else { delay(retry, lost_before) };
-            let patience = grace.checked_add(wait).unwrap_or(SignedDuration::MAX);
-            let over = build.last_heard().is_none_or(|heard| lapsed(heard, patience, now));
+            let over = patience.lapses(&build).is_none_or(|at| now > at);
             if over || self.cancel_requested(&build.id) {
                 mended.extend(self.mend(&build.id, now).transpose());
             }
@@ -100,18 +118,24 @@ mod tests {
             drop(spool.claim(&queued, &"w".parse().unwrap()).unwrap().won().unwrap());
             let mended = |seconds| {
                 let later = crate::clock::now() + SignedDuration::from_secs(seconds);
-                spool.mend_leases(grace, retry, later).unwrap().len()
+                spool.mend_leases(Patience { grace, retry }, later).unwrap().len()
             };
             assert_eq!((mended(wait - 4), mended(wait)), (0, 1), "{wait}");
         }
     }
 
     #[test]
-    fn a_lease_lapses_after_the_grace_time_and_not_before() {
-        let at = |s: i64| Timestamp::from_second(s).unwrap();
-        let grace = SignedDuration::from_secs(60);
-        assert!(!lapsed(at(0), grace, at(60)));
-        assert!(lapsed(at(0), grace, at(61)));
-        assert!(!lapsed(at(100), grace, at(0)), "a clock that went back takes nothing away");
+    fn a_worker_that_was_heard_just_now_keeps_its_build_when_the_clock_goes_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let (spool, _) = Spool::init(&dir.path().join("spool")).unwrap();
+        let now = crate::clock::now();
+        let id = BuildId::unique(now, &"a".parse().unwrap(), &"p".parse().unwrap()).unwrap();
+        let ticket = Ticket { priority: Priority::NORMAL, id };
+        let request = Request::new(Origin::Run, now, 60);
+        spool.enqueue(&NewBuild { ticket: ticket.clone(), request, script: b"true".to_vec() }).unwrap();
+        drop(spool.claim(&ticket, &"w".parse().unwrap()).unwrap().won().unwrap());
+        let patience = Patience { grace: SignedDuration::from_secs(60), retry: SignedDuration::ZERO };
+        let mended = |seconds| spool.mend_leases(patience, now + SignedDuration::from_secs(seconds)).unwrap().len();
+        assert_eq!((mended(-86_400), mended(58), mended(62)), (0, 0, 1));
     }
 }

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use std::cell::Cell;
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The length of a content's name.
 const DIGEST: usize = 64;
@@ -45,6 +45,11 @@ impl Area {
     /// The area that lies in an open directory.
     pub fn new(directory: OwnedFd) -> Area {
         Area { directory, process: std::process::id(), drafts: Cell::new(0) }
+    }
+
+    /// The directory itself.
+    pub fn directory(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
     }
 
     /// How many contents are here, and how many bytes they have together.

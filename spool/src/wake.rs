@@ -1,7 +1,7 @@
 //! Waking those who wait: a datagram to each socket in a directory of `wake/`.
 //!
-//! Nothing depends on it. Whoever waits looks again every few seconds, so that a lost datagram costs
-//! time and nothing else.
+//! Nothing depends on it. builderd tells every few seconds of queues in which something waits, and whoever waits looks by
+//! itself now and then, so that a lost datagram costs time and nothing else.
 
 use crate::disk;
 use crate::error::{At, Result};
@@ -13,6 +13,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// What those who wait in a queue are told when a build there is over, and one that was held back may be taken.
 pub const FREED: &str = "freed";
+
+/// What the server process of a worker is told when that worker has connected anew, and another process serves it.
+pub const LEAVE: &str = "leave";
 
 /// Wakes everybody who listens in this directory, and removes the sockets of the dead.
 pub fn ring(topic: &Path) {

@@ -1,18 +1,17 @@
-//! Workers: who may connect with which key, and what they last said of themselves.
+//! Workers: who may connect, with which key, for which platforms.
 
 use crate::disk;
-use crate::error::{At, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::name::{Platform, WorkerName};
 use crate::record;
 use crate::spool::Spool;
 use crate::suggest;
 use crate::tmp::{self, Draft};
-use fs2::FileExt;
+use crate::wake;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
 use std::str::FromStr;
 
 /// `workers/NAME.toml`: what the sysadmin says of a worker.
@@ -26,17 +25,6 @@ pub struct Worker {
     /// Its public key; missing for one that only connects locally.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<PublicKey>,
-}
-
-/// `workers/NAME.seen`: what a worker said of itself when it last connected.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Seen {
-    /// When.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub connected: Option<Timestamp>,
-    /// Operating system, kernel, architecture, cores, memory, versions.
-    #[serde(default)]
-    pub system: BTreeMap<String, String>,
 }
 
 /// A line of authorized_keys(5) without options: type, base64, no comment.
@@ -94,12 +82,6 @@ impl fmt::Display for PublicKey {
     }
 }
 
-/// A worker's session: one at a time, for as long as this lives.
-#[derive(Debug)]
-pub struct Session {
-    _lock: File,
-}
-
 impl Spool {
     /// All workers by name; a file that can't be read comes as its error.
     pub fn workers(&self) -> Result<BTreeMap<WorkerName, Result<Worker>>> {
@@ -155,7 +137,7 @@ impl Spool {
         disk::sync_dir(&self.layout().workers())
     }
 
-    /// Removes a worker. Its key opens nothing from now on; a session that is open ends at its next message.
+    /// Removes a worker. Its key opens nothing from now on; a session in which it waits ends at once.
     pub fn remove_worker(&self, name: &WorkerName) -> Result<()> {
         let _lock = self.lock_workers()?;
         if !self.layout().worker(name).exists() && !self.layout().worker_seen(name).exists() {
@@ -164,30 +146,9 @@ impl Spool {
         disk::remove_file(&self.layout().worker(name))?;
         disk::remove_file(&self.layout().worker_seen(name))?;
         self.forget_health(name)?;
-        disk::sync_dir(&self.layout().workers())
-    }
-
-    /// Opens a worker's session. Nothing when it has one already.
-    pub fn open_session(&self, name: &WorkerName, system: BTreeMap<String, String>) -> Result<Option<Session>> {
-        use std::io::{Seek, Write};
-        let path = self.layout().worker_seen(name);
-        let mut lock = disk::open_lock_file(&path)?;
-        if FileExt::try_lock_exclusive(&lock).is_err() {
-            return Ok(None);
-        }
-        let seen = Seen { connected: Some(crate::clock::now()), system };
-        lock.set_len(0).at("write", &path)?;
-        lock.rewind().at("write", &path)?;
-        lock.write_all(&record::to_bytes(&seen)?).at("write", &path)?;
-        Ok(Some(Session { _lock: lock }))
-    }
-
-    /// What a worker last said of itself, and whether it is connected.
-    pub fn seen(&self, name: &WorkerName) -> Result<(Seen, bool)> {
-        let path = self.layout().worker_seen(name);
-        let Ok(file) = File::open(&path) else { return Ok((Seen::default(), false)) };
-        let connected = FileExt::try_lock_shared(&file).is_err();
-        Ok((record::read(&path)?.unwrap_or_default(), connected))
+        disk::sync_dir(&self.layout().workers())?;
+        wake::ring(&self.layout().wake_worker(name));
+        Ok(())
     }
 }
 

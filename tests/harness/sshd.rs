@@ -1,5 +1,6 @@
 //! A real sshd on loopback, with keys made for the test.
 
+use crate::network::{Network, SERVER};
 use crate::process::{Finished, Running, wait_for};
 use crate::{Lab, PLATFORM};
 use std::net::{TcpListener, TcpStream};
@@ -10,8 +11,12 @@ use std::process::Command;
 pub struct Sshd {
     process: Option<Running>,
     config: PathBuf,
+    address: &'static str,
     port: u16,
 }
+
+/// Where the tests' servers listen.
+const LOOPBACK: &str = "127.0.0.1";
 
 impl Lab {
     /// Starts an sshd that reads the spool's own authorized_keys.
@@ -25,6 +30,16 @@ impl Lab {
         self.start_sshd("sshd", &self.spool.layout().authorized_keys(), "", &rest)
     }
 
+    /// As [`Lab::sshd`], on the server of a network; workers come in from elsewhere in it.
+    pub fn sshd_in(&self, network: &Network) -> Sshd {
+        let rest = "PermitRootLogin forced-commands-only\n";
+        let mut sshd = self.configure_sshd("sshd", SERVER, &self.spool.layout().authorized_keys(), "", rest);
+        let log = self.path("sshd.log");
+        sshd.process = Some(Running::start("sshd", &mut network.on_server(&sshd.program()), &log));
+        wait_for("sshd listens", || std::fs::read_to_string(&log).is_ok_and(|said| said.contains("listening")));
+        sshd
+    }
+
     /// Starts a second sshd, with which the owner of this key may do anything: to compare ours with.
     pub fn open_sshd(&self, key: &Path) -> Sshd {
         self.start_sshd("open-sshd", &key.with_extension("pub"), "", "PermitRootLogin prohibit-password\n")
@@ -32,12 +47,18 @@ impl Lab {
 
     /// Starts an sshd; `environment` has variables for what it executes, `rest` more lines of its configuration.
     pub(crate) fn start_sshd(&self, name: &str, keys: &Path, environment: &str, rest: &str) -> Sshd {
+        let mut sshd = self.configure_sshd(name, LOOPBACK, keys, environment, rest);
+        sshd.start(self);
+        sshd
+    }
+
+    fn configure_sshd(&self, name: &str, address: &'static str, keys: &Path, environment: &str, rest: &str) -> Sshd {
         let port = free_port();
         let host = format!("{name}.host");
         self.key(&host);
         // A bash that is not the first keeps out of ~/.bashrc, which may hold anything and take long.
         let config = format!(
-            "ListenAddress 127.0.0.1\nPort {port}\nHostKey {host}\nPidFile none\nAuthorizedKeysFile {keys}\n\
+            "ListenAddress {address}\nPort {port}\nHostKey {host}\nPidFile none\nAuthorizedKeysFile {keys}\n\
              UsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nStrictModes no\n\
              MaxStartups 100\nSetEnv SHLVL=2 {environment}\nSubsystem sftp internal-sftp\nLogLevel VERBOSE\n{rest}",
             host = self.path(&host).display(),
@@ -47,11 +68,9 @@ impl Lab {
         std::fs::write(&file, config).expect("sshd's configuration");
         let host_key = std::fs::read_to_string(self.path(&format!("{host}.pub"))).expect("the host key");
         let mut known = std::fs::read_to_string(self.path("known_hosts")).unwrap_or_default();
-        known += &format!("[127.0.0.1]:{port} {host_key}");
+        known += &format!("[{address}]:{port} {host_key}");
         std::fs::write(self.path("known_hosts"), known).expect("known hosts");
-        let mut sshd = Sshd { process: None, config: file, port };
-        sshd.start(self);
-        sshd
+        Sshd { process: None, config: file, address, port }
     }
 
     /// Makes a key pair in the lab's directory. Returns the private one.
@@ -76,15 +95,19 @@ impl Lab {
 impl Sshd {
     /// Starts it again after [`Sshd::stop`].
     pub fn start(&mut self, lab: &Lab) {
+        self.process = Some(Running::start("sshd", &mut self.program(), &lab.path("sshd.log")));
+        let port = self.port;
+        wait_for("sshd listens", || TcpStream::connect((LOOPBACK, port)).is_ok());
+    }
+
+    fn program(&self) -> Command {
         // sshd wants this directory when it runs as root.
         let _ = std::fs::create_dir_all("/run/sshd");
         let program = Path::new("/usr/sbin/sshd");
         assert!(program.exists(), "sshd is missing: install the package openssh-server");
         let mut command = Command::new(program);
         command.arg("-D").arg("-e").arg("-f").arg(&self.config);
-        self.process = Some(Running::start("sshd", &mut command, &lab.path("sshd.log")));
-        let port = self.port;
-        wait_for("sshd listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        command
     }
 
     /// Kills the listening sshd; open connections live on in processes of their own.
@@ -94,7 +117,7 @@ impl Sshd {
 
     /// The address as a worker takes it.
     pub fn url(&self) -> String {
-        format!("ssh://{}@127.0.0.1:{}", user(), self.port)
+        format!("ssh://{}@{}:{}", user(), self.address, self.port)
     }
 
     /// OpenSSH's own client with a worker's key; more options and the command follow.
@@ -107,7 +130,7 @@ impl Sshd {
 
     /// The destination for [`Sshd::ssh`].
     pub fn destination(&self) -> String {
-        format!("{}@127.0.0.1", user())
+        format!("{}@{}", user(), self.address)
     }
 
     /// OpenSSH's own `sftp` with a worker's key, reading commands from a batch file.
@@ -128,11 +151,21 @@ impl Sshd {
 
     /// Starts a worker that comes in over SSH with its own key.
     pub fn worker(&self, lab: &Lab, name: &str, key: &Path, words: &[&str]) -> Running {
+        Running::start(name, &mut self.worker_program(lab, name, key, words), &lab.path(&format!("{name}.log")))
+    }
+
+    /// As [`Sshd::worker`], on the worker of a network.
+    pub fn worker_in(&self, network: &Network, lab: &Lab, name: &str, key: &Path, words: &[&str]) -> Running {
+        let mut command = network.on_worker(&self.worker_program(lab, name, key, words));
+        Running::start(name, &mut command, &lab.path(&format!("{name}.log")))
+    }
+
+    fn worker_program(&self, lab: &Lab, name: &str, key: &Path, words: &[&str]) -> Command {
         let mut command = lab.program("builder-run");
         command.arg("worker").arg(self.url()).arg("--identity").arg(key);
         command.arg("--known-hosts").arg(lab.path("known_hosts"));
         command.arg("--work").arg(lab.path(&format!("work.{name}"))).args(words);
-        Running::start(name, &mut command, &lab.path(&format!("{name}.log")))
+        command
     }
 }
 
@@ -143,6 +176,6 @@ fn user() -> String {
 
 /// The system gives a port that nobody uses; sshd takes it a moment later.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    let listener = TcpListener::bind((LOOPBACK, 0)).expect("a free port");
     listener.local_addr().expect("its address").port()
 }

@@ -16,8 +16,8 @@ pub struct Inbox {
 const PIECE: usize = 72 << 10;
 
 impl Inbox {
-    /// Reads once from a stream that has something. False at its end.
-    pub fn fill(&mut self, mut from: impl Read) -> io::Result<bool> {
+    /// Reads once from a stream that has something. Returns how many bytes there were; none at its end.
+    pub fn fill(&mut self, mut from: impl Read) -> io::Result<usize> {
         self.bytes.drain(..self.taken);
         self.taken = 0;
         if self.bytes.is_empty() {
@@ -32,14 +32,14 @@ impl Inbox {
             }
         };
         self.bytes.truncate(old + *got.as_ref().unwrap_or(&0));
-        Ok(got? > 0)
+        got
     }
 
     /// The next whole message and its raw bytes; nothing when more must be read first.
     ///
     /// # Errors
     /// [`io::ErrorKind::InvalidData`] for what is no message; the stream can't be used any more then.
-    pub fn next<M: DeserializeOwned + Framed>(&mut self) -> io::Result<Option<(M, &[u8])>> {
+    pub fn message<M: DeserializeOwned + Framed>(&mut self) -> io::Result<Option<(M, &[u8])>> {
         let rest = &self.bytes[self.taken..];
         let Some(end) = rest.iter().position(|byte| *byte == b'\n') else {
             return if rest.len() > LONGEST_LINE {
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     fn take(inbox: &mut Inbox) -> io::Result<Option<(ToServer, Vec<u8>)>> {
-        Ok(inbox.next()?.map(|(message, data)| (message, data.to_vec())))
+        Ok(inbox.message()?.map(|(message, data)| (message, data.to_vec())))
     }
 
     #[test]
@@ -96,7 +96,7 @@ mod tests {
         for piece in 1..stream.len() {
             let (mut inbox, mut seen) = (Inbox::default(), Vec::new());
             for part in stream.chunks(piece) {
-                assert!(inbox.fill(part).unwrap());
+                assert!(inbox.fill(part).unwrap() > 0);
                 while let Some((message, data)) = take(&mut inbox).unwrap() {
                     seen.push((format!("{message:?}"), data));
                 }

@@ -32,16 +32,32 @@ pub enum ToWorker {
     Build {
         /// Which.
         id: BuildId,
+        /// What the worker shows when it comes back to the build over another connection.
+        lease: String,
         /// Seconds that the script may run.
         timeout_seconds: u64,
         /// Seconds for which the script may print nothing.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         silence_seconds: Option<u64>,
+        /// Bytes that the script may print.
+        console_bytes: u64,
         /// What the script sees as SOURCE_DATE_EPOCH.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         source_date: Option<i64>,
         /// Bytes of script.
         n: usize,
+    },
+    /// The build is the worker's still: say `accept` again, and go on.
+    Resumed {
+        /// Which.
+        id: BuildId,
+        /// How many bytes of its console the server has.
+        console: u64,
+    },
+    /// The build was taken from the worker: kill the script and forget it.
+    Lapsed {
+        /// Which.
+        id: BuildId,
     },
     /// Inputs that the server has not got: send them with `input`; a `finish` that came before waits for them.
     Need {
@@ -85,6 +101,10 @@ pub enum ToServer {
     Hello {
         /// The protocol version that it chose.
         protocol: u32,
+        /// What names this process of the worker and no other, at most 64 letters and digits. The server of an earlier
+        /// connection of the same process leaves; that of another one stays.
+        #[serde(default)]
+        instance: String,
         /// What it wants to build; empty for all that it may.
         #[serde(default)]
         platforms: Vec<Platform>,
@@ -94,7 +114,14 @@ pub enum ToServer {
     },
     /// It waits for a build.
     Ready,
-    /// It takes the build that it was given, and starts it.
+    /// It has a build, and comes back to it. It says this in the place of its first `ready`.
+    Resume {
+        /// Which.
+        id: BuildId,
+        /// Its lease, as the server gave it.
+        lease: String,
+    },
+    /// It takes the build that it was given, and starts it; or goes on with it.
     Accept {
         /// Which.
         id: BuildId,
@@ -120,6 +147,11 @@ pub enum ToServer {
     Offer {
         /// Some of them.
         files: Vec<Offer>,
+    },
+    /// What was offered can't be sent: the build ends without it, aborted.
+    Withdraw {
+        /// Why.
+        reason: String,
     },
     /// The script is over and all artifacts were offered.
     Finish {

@@ -14,5 +14,8 @@ pub const LONGEST_LINE: usize = 1 << 20;
 /// The longest raw data behind a line, in bytes.
 pub const LONGEST_DATA: usize = 8 << 20;
 
+/// The longest name of a worker's process, in bytes.
+pub const LONGEST_INSTANCE: usize = 64;
+
 /// The longest piece of console, in bytes.
 pub const LONGEST_CONSOLE: usize = 64 << 10;

@@ -1,6 +1,7 @@
 //! Serving one build: from the script's hand-over to the acknowledged end.
 
 use super::link::{Event, Link, out_of_turn};
+use super::session::told_to_leave;
 use super::space;
 use crate::protocol::{LONGEST_CONSOLE, ToServer, ToWorker};
 use jiff::SignedDuration;
@@ -15,7 +16,7 @@ use spool::held::{HeldBuild, Offered, Published};
 use spool::layout::file;
 use spool::manifest::Manifest;
 use spool::name::WorkerName;
-use spool::record::{BuildResult, Outcome};
+use spool::record::{BuildResult, Outcome, Request};
 use spool::secret;
 use spool::wake::Listener;
 use std::collections::{BTreeMap, BTreeSet};
@@ -67,9 +68,10 @@ pub enum Served {
 pub fn serve(context: &Context<'_>, link: &mut Link, held: HeldBuild<'_>) -> Result<Served> {
     let prepared = held.request().and_then(|request| {
         let secrets = secret::read(&context.config.secrets, held.id().job(), &request.secrets)?;
-        Ok((request, held.script()?, secrets))
+        let lease = held.lease()?.ok_or_else(|| Error::new(Kind::Internal, "its lease vanished"))?;
+        Ok((request, held.script()?, secrets, lease.token))
     });
-    let (request, script, secrets) = match prepared {
+    let (request, script, secrets, lease) = match prepared {
         Ok(prepared) => prepared,
         // A build that can't be read is nobody's fault on the other side; it must not come again for ever.
         Err(e) => {
@@ -81,7 +83,9 @@ pub fn serve(context: &Context<'_>, link: &mut Link, held: HeldBuild<'_>) -> Res
     };
     let build = ToWorker::Build {
         id: held.id().clone(),
-        timeout_seconds: request.timeout_seconds,
+        lease,
+        console_bytes: most_console(context, &request),
+        timeout_seconds: request.timeout_seconds.min(context.config.limits.build_seconds),
         silence_seconds: request.silence_seconds,
         source_date: request.source_date,
         n: script.len(),
@@ -95,23 +99,48 @@ pub fn serve(context: &Context<'_>, link: &mut Link, held: HeldBuild<'_>) -> Res
         held.give_up("its worker vanished before it was started", clock::now())?;
         return Ok(Served::Gone);
     }
-    Serving {
-        context,
-        link,
-        held,
-        console: None,
-        offered: Vec::new(),
-        needed: BTreeSet::new(),
-        finishing: None,
-        unfinished: None,
-        stopped: None,
-        most_console: request.console_bytes.unwrap_or(u64::MAX).min(context.config.limits.console_bytes),
-        overflown: false,
-        touched: Instant::now(),
-        looked: Instant::now(),
-        since: clock::now(),
+    Serving::new(context, link, held, &request).run()
+}
+
+/// Goes on with a build whose worker has come back.
+pub fn resume(context: &Context<'_>, link: &mut Link, held: HeldBuild<'_>) -> Result<Served> {
+    let request = held.request()?;
+    let mut serving = Serving::new(context, link, held, &request);
+    let console = serving.held.console()?;
+    serving.held.touch()?;
+    let resumed = ToWorker::Resumed { id: serving.held.id().clone(), console: console.length };
+    serving.console = Some(console);
+    tracing::info!(build = %serving.held.id(), worker = %context.name, "its worker is back");
+    match serving.link.say(&resumed, b"") {
+        Ok(()) => serving.run(),
+        Err(_) => Ok(Served::Gone),
     }
-    .run()
+}
+
+/// What was seen that somebody else did, or did not.
+enum Seen {
+    Nothing,
+    /// Another process serves the worker from now on.
+    Leave,
+    /// The worker has not handed the build over in its time.
+    TooLate,
+}
+
+/// When a script must be over and when it must be handed over. Its worker ends it in time; it gets a grace time more
+/// before it is told to, and clocks that differ cost nothing.
+fn ends(config: &Config, request: &Request, since: jiff::Timestamp) -> (jiff::Timestamp, jiff::Timestamp) {
+    let after = |at: jiff::Timestamp, seconds: u64| {
+        let seconds = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
+        at.checked_add(seconds).unwrap_or(jiff::Timestamp::MAX)
+    };
+    let runs = request.timeout_seconds.min(config.limits.build_seconds).saturating_add(config.grace_seconds.into());
+    let script = after(since, runs);
+    (script, after(script, config.limits.handover_seconds))
+}
+
+/// Bytes that the script may print.
+fn most_console(context: &Context<'_>, request: &Request) -> u64 {
+    request.console_bytes.unwrap_or(u64::MAX).min(context.config.limits.console_bytes)
 }
 
 struct Serving<'a, 'l, 's> {
@@ -135,20 +164,47 @@ struct Serving<'a, 'l, 's> {
     touched: Instant,
     looked: Instant,
     since: jiff::Timestamp,
+    /// When the script must be over and when it must be handed over, whatever its worker says.
+    ends: (jiff::Timestamp, jiff::Timestamp),
 }
 
-impl Serving<'_, '_, '_> {
+impl<'a, 'l, 's> Serving<'a, 'l, 's> {
+    fn new(context: &'a Context<'a>, link: &'l mut Link, held: HeldBuild<'s>, request: &Request) -> Self {
+        let since = held.lease().ok().flatten().map_or_else(clock::now, |lease| lease.since);
+        Serving {
+            most_console: most_console(context, request),
+            ends: ends(context.config, request, since),
+            since,
+            context,
+            link,
+            held,
+            console: None,
+            offered: Vec::new(),
+            needed: BTreeSet::new(),
+            finishing: None,
+            unfinished: None,
+            stopped: None,
+            overflown: false,
+            touched: Instant::now(),
+            looked: Instant::now(),
+        }
+    }
+
     fn run(mut self) -> Result<Served> {
         loop {
             let event = self.link.next(self.context.listeners, LOOK)?;
             // A script that prints without a pause leaves no quiet moment to look in.
             if matches!(event, Event::Look) || self.looked.elapsed() > LOOK {
-                self.look()?;
+                match self.look()? {
+                    Seen::Nothing => {}
+                    Seen::Leave => return Ok(Served::Gone),
+                    Seen::TooLate => return Err(self.give_up_late()?),
+                }
                 if let Some(outcome) = self.unfinished.as_ref().and_then(|_| space::is_starved(self.context)) {
                     return self.starve(outcome);
                 }
             }
-            if self.touched.elapsed() > self.context.touch_every {
+            if self.touched.elapsed() > self.context.touch_every && self.link.heard() > self.touched {
                 self.touched = Instant::now();
                 self.held.touch()?;
             }
@@ -165,6 +221,10 @@ impl Serving<'_, '_, '_> {
                 ToServer::Input { name, .. } => self.input(&name, &data)?,
                 ToServer::Con { ms, .. } => self.console(ms, &data)?,
                 ToServer::Offer { files } => self.offer(files)?,
+                ToServer::Withdraw { reason } => {
+                    let reason = format!("its artifacts could not be uploaded: {}", tidy(&reason));
+                    self.keep_none(reason);
+                }
                 ToServer::Finish { outcome, duration_ms, executable, skipped } => {
                     self.finishing = Some(self.result(outcome, duration_ms, executable, skipped));
                 }
@@ -185,16 +245,32 @@ impl Serving<'_, '_, '_> {
         }
     }
 
-    /// Looks whether somebody wants the build to end.
-    fn look(&mut self) -> Result<()> {
+    /// Looks whether the build is to end.
+    fn look(&mut self) -> Result<Seen> {
         self.looked = Instant::now();
-        for listener in self.context.listeners {
-            listener.drain();
+        if told_to_leave(self.context.listeners) {
+            return Ok(Seen::Leave);
         }
         if self.context.spool.cancel_requested(self.held.id()) {
             self.stop(Outcome::Cancelled)?;
         }
-        Ok(())
+        let now = clock::now();
+        if now > self.ends.1 {
+            return Ok(Seen::TooLate);
+        }
+        if now > self.ends.0 {
+            self.stop(Outcome::TimedOut)?;
+        }
+        Ok(Seen::Nothing)
+    }
+
+    /// Ends the build of a worker that does not. Returns what the worker is told.
+    fn give_up_late(self) -> Result<Error> {
+        let seconds = self.context.config.limits.handover_seconds;
+        let reason = format!("its worker did not hand it over within {seconds} s after its time");
+        let told = Error::new(Kind::TryAgain, format!("{} is over: {reason}", self.held.id()));
+        self.held.end_unrun(Outcome::Aborted { reason }, clock::now())?;
+        Ok(told)
     }
 
     fn accept(&mut self, id: &BuildId, inputs: &BTreeMap<String, Sha256>) -> Result<()> {
@@ -254,14 +330,22 @@ impl Serving<'_, '_, '_> {
         }));
         let bytes = self.offered.iter().fold(0u64, |sum, one| sum.saturating_add(one.size));
         let limits = &self.context.config.limits;
-        if self.offered.len() as u64 > limits.artifacts || bytes > limits.artifact_bytes {
-            self.stopped = Some(Outcome::Aborted {
-                reason: format!("it left more than {} artifacts or {} bytes", limits.artifacts, limits.artifact_bytes),
-            });
-            self.offered.clear();
-            self.overflown = true;
-        }
+        let too_much = if self.offered.len() as u64 > limits.artifacts || bytes > limits.artifact_bytes {
+            format!("it left more than {} artifacts or {} bytes", limits.artifacts, limits.artifact_bytes)
+        } else if self.offered.iter().any(|one| one.path.as_str().len() > limits.path_bytes) {
+            format!("it left an artifact whose path has more than {} bytes", limits.path_bytes)
+        } else {
+            return Ok(());
+        };
+        self.keep_none(too_much);
         Ok(())
+    }
+
+    /// Nothing that was or will be offered is kept.
+    fn keep_none(&mut self, reason: String) {
+        self.stopped = Some(Outcome::Aborted { reason });
+        self.offered.clear();
+        self.overflown = true;
     }
 
     /// Has the script killed, and remembers what the build is to end with.
@@ -282,7 +366,9 @@ impl Serving<'_, '_, '_> {
     ) -> BuildResult {
         let mut result = BuildResult::unrun(self.stopped.clone().unwrap_or_else(|| printable(outcome)), clock::now());
         result.started = Some(self.since);
-        result.duration_ms = duration_ms;
+        // It can't have taken longer than the worker had it.
+        let had = clock::now().duration_since(self.since).as_millis().max(0);
+        result.duration_ms = duration_ms.min(u64::try_from(had).unwrap_or(u64::MAX));
         result.worker = Some(self.context.name.clone());
         result.artifacts = self.offered.len() as u64;
         result.artifact_bytes = self.offered.iter().map(|one| one.size).sum();
@@ -335,6 +421,9 @@ fn tidy(words: &str) -> String {
 fn printable(outcome: Outcome) -> Outcome {
     match outcome {
         Outcome::Aborted { reason } => Outcome::Aborted { reason: tidy(&reason) },
+        Outcome::Signalled { signal } if !(1..=127).contains(&signal) => {
+            Outcome::Aborted { reason: format!("its worker says that signal {signal} ended it") }
+        }
         other => other,
     }
 }

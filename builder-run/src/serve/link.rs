@@ -1,17 +1,21 @@
 //! The server's end of a session: standard input and output, with sockets that wake it.
 
+use super::throttle::Throttle;
 use crate::protocol::inbox::{Inbox, send};
 use crate::protocol::{ToServer, ToWorker};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use spool::error::{At, Error, Kind, Result};
 use spool::wake::Listener;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 /// Seconds without a word after which the other end is asked whether it lives.
 const QUIET: Duration = Duration::from_secs(15);
+
+/// What a pipe takes whole.
+const PIPE_BUF: usize = 4096;
 
 /// What came next.
 #[derive(Debug)]
@@ -33,11 +37,14 @@ pub struct Link {
     heard: Instant,
     asked: bool,
     patience: Duration,
+    /// There is nothing to lose: a worker without a build is asked less often.
+    calm: bool,
+    throttle: Throttle,
 }
 
 impl Link {
     /// Standard input and output; a worker that is silent for `patience` counts as gone.
-    pub fn new(patience: Duration) -> Result<Link> {
+    pub fn new(patience: Duration, throttle: Throttle) -> Result<Link> {
         let dup = |fd: std::os::fd::BorrowedFd<'_>| fd.try_clone_to_owned().map(File::from).at("use", "standard input");
         Ok(Link {
             input: dup(io::stdin().as_fd())?,
@@ -46,19 +53,39 @@ impl Link {
             heard: Instant::now(),
             asked: false,
             patience,
+            calm: false,
+            throttle,
         })
     }
 
-    /// Says something to the worker.
-    pub fn say(&mut self, message: &ToWorker, data: &[u8]) -> Result<()> {
-        send(&mut self.output, message, data).at("write to", "the worker")
+    /// Whether there is nothing to lose: then heartbeats take their time.
+    pub fn calm(&mut self, yes: bool) {
+        self.calm = yes;
+    }
+
+    /// After how much silence the worker is asked, and after how much it is gone.
+    fn limits(&self) -> (Duration, Duration) {
+        match self.calm {
+            true => (self.patience, 2 * self.patience),
+            false => (QUIET.min(self.patience / 3), self.patience),
+        }
+    }
+
+    /// Says something to the worker. One that takes nothing for its patience's time is gone.
+    pub fn say(&self, message: &ToWorker, data: &[u8]) -> Result<()> {
+        send(&mut Patient { to: &self.output, patience: self.patience }, message, data).at("write to", "the worker")
+    }
+
+    /// When the worker was heard last.
+    pub fn heard(&self) -> Instant {
+        self.heard
     }
 
     /// Waits for a message, a ring or `look` to pass. Heartbeats are answered and asked for on the way.
     pub fn next(&mut self, listeners: &[Listener], look: Duration) -> Result<Event> {
         let until = Instant::now() + look;
         loop {
-            match self.inbox.next::<ToServer>() {
+            match self.inbox.message::<ToServer>() {
                 Ok(Some((ToServer::Ping, _))) => {
                     self.say(&ToWorker::Pong, b"")?;
                     continue;
@@ -66,22 +93,34 @@ impl Link {
                 Ok(Some((ToServer::Pong, _))) => continue,
                 Ok(Some((message, data))) => return Ok(Event::Message(message, data.to_vec())),
                 Ok(None) => {}
-                Err(e) => return Ok(Event::Gone(e.to_string())),
+                Err(e) => return Err(Error::new(Kind::Data, e.to_string())),
+            }
+            let pause = self.throttle.pause();
+            if !pause.is_zero() {
+                self.heard = Instant::now();
+                self.say(&ToWorker::Ping, b"")?;
+                std::thread::park_timeout(pause.min(self.patience / 8));
+                match Instant::now() < until {
+                    true => continue,
+                    false => return Ok(Event::Look),
+                }
             }
             let silent = self.heard.elapsed();
-            // What came while this was busy with something else was said all the same.
-            if silent > self.patience && !self.wait(&[], Duration::ZERO)?.0 {
+            // What came while this process did something else was said in time.
+            let (asks, gives_up) = self.limits();
+            if silent > gives_up && !self.wait(&[], Duration::ZERO)?.0 {
                 return Ok(Event::Gone(format!("it was silent for {} s", silent.as_secs())));
             }
-            if silent > QUIET.min(self.patience / 3) && !self.asked {
+            if silent > asks && !self.asked {
                 self.say(&ToWorker::Ping, b"")?;
                 self.asked = true;
             }
             if Instant::now() >= until {
                 return Ok(Event::Look);
             }
-            let left =
-                until.saturating_duration_since(Instant::now()).min(self.patience / 4 + Duration::from_millis(1));
+            let due = if self.asked { gives_up } else { asks };
+            let due = due.saturating_sub(self.heard.elapsed()) + Duration::from_millis(1);
+            let left = until.saturating_duration_since(Instant::now()).min(due);
             let (readable, rung) = self.wait(listeners, left)?;
             // First, because a script that prints without a pause is always readable.
             if rung {
@@ -91,8 +130,8 @@ impl Link {
                 self.heard = Instant::now();
                 self.asked = false;
                 match self.inbox.fill(&self.input) {
-                    Ok(true) => {}
-                    Ok(false) => return Ok(Event::Gone("it closed the connection".into())),
+                    Ok(0) => return Ok(Event::Gone("it closed the connection".into())),
+                    Ok(got) => self.throttle.took(got),
                     Err(e) => return Ok(Event::Gone(e.to_string())),
                 }
             }
@@ -105,7 +144,7 @@ impl Link {
         std::thread::scope(|scope| {
             scope.spawn(move || {
                 while over.recv_timeout(self.patience / 8) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-                    if send(&mut &self.output, &ToWorker::Ping, b"").is_err() {
+                    if self.say(&ToWorker::Ping, b"").is_err() {
                         return;
                     }
                 }
@@ -133,6 +172,28 @@ impl Link {
         }
         let ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
         Ok((ready(&fds[0]), fds[1..].iter().any(ready)))
+    }
+}
+
+/// An output that waits for its reader, and not for ever.
+struct Patient<'a> {
+    to: &'a File,
+    patience: Duration,
+}
+
+impl Write for Patient<'_> {
+    /// Writes what fits: whoever is ready for writing takes so much without blocking (pipe(7), "PIPE_BUF").
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let timeout = Timespec { tv_sec: self.patience.as_secs() as i64, tv_nsec: self.patience.subsec_nanos().into() };
+        match poll(&mut [PollFd::new(self.to, PollFlags::OUT)], Some(&timeout)) {
+            Ok(0) => Err(io::Error::new(io::ErrorKind::TimedOut, "it takes nothing")),
+            Ok(_) => self.to.write(&bytes[..bytes.len().min(PIPE_BUF)]),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

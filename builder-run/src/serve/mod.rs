@@ -1,14 +1,19 @@
 //! The forced command: all that a worker's key can do.
 
 mod building;
+mod confine;
 mod link;
 mod session;
 mod space;
+mod throttle;
 mod upload;
 
 use crate::args::ServeArgs;
-use spool::error::{Error, Kind, Result};
-use spool::{config::Config, owner};
+use confine::Needed;
+use spool::config::Config;
+use spool::error::{At, Error, Kind, Result};
+use spool::{Spool, disk, owner};
+use std::os::fd::AsFd;
 use std::path::Path;
 
 /// What sshd was asked for, told by SSH_ORIGINAL_COMMAND (sshd(8), "ForceCommand").
@@ -39,10 +44,26 @@ pub fn run(args: &ServeArgs, config: &Config) -> Result<()> {
     let asked = asked(original.as_deref())?;
     let spool = config.open(&args.spool.spool(config)?)?;
     owner::become_owner(&spool)?;
+    confine::bound(&config.limits);
     match asked {
-        Asked::Session => session::run(&spool, config, &args.worker, args.local),
+        Asked::Session => {
+            confine_to(&spool, config)?;
+            session::run(&spool, config, &args.worker, args.local)
+        }
         Asked::Sftp => upload::run(&spool, config, &args.worker),
     }
+}
+
+/// A session needs the spool, and the secrets that it hands out. Their directory may be made while a worker is connected.
+fn confine_to(spool: &Spool, config: &Config) -> Result<()> {
+    let root = spool.layout().root();
+    let root = disk::open_dir(root).at("open", root)?;
+    let secrets = disk::open_dir(&config.secrets);
+    let secrets = secrets.or_else(|_| disk::open_dir(config.secrets.parent().unwrap_or(Path::new("/"))));
+    let mut needed = vec![Needed { directory: root.as_fd(), writes: true }];
+    needed.extend(secrets.iter().map(|secrets| Needed { directory: secrets.as_fd(), writes: false }));
+    confine::confine(&needed);
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The uploads of the build that a worker holds: our own SFTP server, confined to that build's area.
 
+use super::confine::{Needed, confine};
+use super::throttle::{Throttle, Throttled};
 use crate::sftp;
 use spool::Spool;
 use spool::config::Config;
@@ -20,6 +22,7 @@ pub fn run(spool: &Spool, config: &Config, name: &WorkerName) -> Result<()> {
         sftp::server::refuse(input, output, &error.to_string()).at("answer", "the worker")?;
         return Err(error);
     };
+    confine(&[Needed { directory: area.directory(), writes: true }]);
     let limits = sftp::server::Limits {
         bytes: config.limits.artifact_bytes,
         files: config.limits.artifacts,
@@ -27,5 +30,6 @@ pub fn run(spool: &Spool, config: &Config, name: &WorkerName) -> Result<()> {
         handles: 256,
         reserve: config.reserve(),
     };
+    let input = Throttled { from: input, throttle: Throttle::new(config.limits.bytes_per_second) };
     sftp::server::serve(input, output, area, limits).at("serve uploads to", "the worker")
 }

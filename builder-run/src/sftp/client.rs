@@ -37,7 +37,8 @@ const SHORT_WRITE: u32 = 32 << 10;
 /// and ended the session. `open` opens a file when its turn has come.
 ///
 /// # Errors
-/// The name of a file and what went wrong with it, here or in the server's words.
+/// The name of a file and what went wrong with it, here or in the server's words, as [`io::ErrorKind::Other`]; any other
+/// kind is of the channel.
 pub fn upload(
     from: impl Read + Send,
     to: impl Write,

@@ -1,17 +1,15 @@
 //! One build on the worker: a fresh directory, the script until its end, what it left to the server.
 
 use super::Worker;
+use super::console::Kept;
 use super::handover::{Ran, hand_over};
 use super::job::Job;
-use super::link::{Link, outcome_of};
 use super::place::Room;
-use super::process::Process;
-use super::strays::Household;
-use super::system::{self, Inputs};
+use super::process::{Output, Process, outcome_of};
+use super::session::Session;
+use super::system::{self, Environment, Inputs};
 use super::talk::Talk;
-use super::transport::Transport;
 use super::watch::{Watch, Why};
-use crate::protocol::ToServer;
 use rustix::process::Signal;
 use spool::error::Result;
 use spool::record::Outcome;
@@ -19,38 +17,33 @@ use tracing::info;
 
 /// How it went for the worker.
 pub enum End {
-    /// The server has acknowledged the end of the build.
-    Finished,
-    /// A signal asked the worker to stop; the build was given back.
+    /// The server has acknowledged the end of the build. What is left of the connection can have the next one.
+    Finished(Option<Session>),
+    /// A signal asked the worker to stop; the build was given back, if the server could be told.
     Asked,
 }
 
-/// Carries out a build. An error means that the connection is of no use any more; nothing of the build runs on.
-pub fn run(
-    worker: &Worker<'_>,
-    link: &mut Link,
-    transport: &mut dyn Transport,
-    job: &Job,
-    inputs: &Inputs,
-) -> Result<End> {
+/// Carries out a build. An error means that nothing came of it here; nothing of it runs on.
+pub fn run(worker: &Worker<'_>, session: Session, job: &Job, inputs: &Inputs) -> Result<End> {
     info!(build = %job.id, "runs");
-    let room = worker.place.room(&job.script).and_then(|room| job.secrets.write_into(&room).map(|()| room));
+    let place = &worker.reach.place;
+    let room = place.room(&job.script).and_then(|room| job.secrets.write_into(&room).map(|()| room));
     let environment = system::environment(job, room.as_ref().ok(), &worker.args.environment);
-    let mut talk = Talk { link, environment: &environment.recorded, inputs };
-    talk.accept(&job.id)?;
+    let mut talk = Talk::begin(&worker.reach, &worker.mailbox, session, job, &environment.recorded, inputs);
     let ended = match &room {
-        Ok(room) => carry_out(worker, &mut talk, job, room, &environment),
-        Err(e) => Ok(Some(Ran::aborted(e))),
+        Ok(room) => carry_out(worker, &mut talk, job, room, &environment)?,
+        Err(e) => Some(Ran::aborted(e)),
     };
-    match ended? {
-        Some(ran) => hand_over(&mut talk, transport, room.ok().as_ref(), ran)?,
-        None => {
-            talk.link.say(&ToServer::Abandon { reason: "the worker was told to stop".into() }, b"")?;
-            return Ok(End::Asked);
-        }
+    let handed_over = match ended {
+        Some(ran) => hand_over(&mut talk, room.ok().as_ref(), ran)?,
+        None => false,
+    };
+    if !handed_over {
+        talk.abandon("the worker was told to stop");
+        return Ok(End::Asked);
     }
     info!(build = %job.id, "is over");
-    Ok(End::Finished)
+    Ok(End::Finished(talk.end()))
 }
 
 /// Runs the script to its end and kills whatever it has started. Nothing when the worker was told to stop.
@@ -59,14 +52,14 @@ fn carry_out(
     talk: &mut Talk<'_>,
     job: &Job,
     room: &Room,
-    environment: &system::Environment,
+    environment: &Environment,
 ) -> Result<Option<Ran>> {
-    let household = Household::open();
-    let mut process =
-        match Process::start(room, &environment.all, job.secrets.mask(), talk.link.writer(), talk.link.reporter()) {
-            Ok(process) => process,
-            Err(e) => return Ok(Some(Ran::aborted(&e))),
-        };
+    let household = &worker.reach.household;
+    household.open();
+    let mut process = match start(talk, job, room, environment) {
+        Ok(process) => process,
+        Err(e) => return Ok(Some(Ran::aborted(&e))),
+    };
     worker.guard.watch(process.group());
     let mut watch = Watch::new(&process, job.timeout, job.silence, worker.args.kill_after);
     let watched = watch.until_exit(talk);
@@ -82,10 +75,20 @@ fn carry_out(
     }
     let outcome = match why {
         Some(Why::Asked) => return Ok(None),
-        Some(Why::Server(outcome)) => outcome,
+        // Nobody asks any more.
+        Some(Why::Over) => Outcome::Cancelled,
+        Some(Why::Outcome(outcome)) => outcome,
         Some(Why::Deadline) => Outcome::TimedOut,
         Some(Why::Silence) => Outcome::Silent,
         None => outcome_of(status?),
     };
     Ok(Some(Ran { outcome, duration }))
+}
+
+fn start(talk: &mut Talk<'_>, job: &Job, room: &Room, environment: &Environment) -> Result<Process> {
+    let (kept, writer) = Kept::new(&room.console())?;
+    let output = Output { mask: job.secrets.mask(), kept: kept.clone(), writer, most: job.console_bytes };
+    let process = Process::start(room, &environment.all, output, talk.process())?;
+    talk.send_console(&kept)?;
+    Ok(process)
 }

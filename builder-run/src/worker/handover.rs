@@ -1,18 +1,18 @@
 //! Handing over what a script left: offers, what of it is wanted, and the acknowledged end.
 
 use super::collect::{Collected, collect};
-use super::link::Event;
 use super::place::Room;
-use super::talk::Talk;
-use super::transport::Transport;
+use super::talk::{News, Talk};
 use crate::protocol::{Offer, ToServer, ToWorker};
-use crate::sftp;
+use crate::sftp::client::Upload;
 use spool::digest::Sha256;
 use spool::error::{At, Error, Kind, Result};
 use spool::record::Outcome;
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+/// For how long nothing may be looked at while nothing is heard.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Offers go in messages of about this many bytes.
 const OFFER_BYTES: usize = 256 << 10;
@@ -30,8 +30,9 @@ impl Ran {
     }
 }
 
-/// Offers what is there, sends what is wanted, and waits until the server says that the build is over for good.
-pub fn hand_over(talk: &mut Talk<'_>, transport: &mut dyn Transport, room: Option<&Room>, ran: Ran) -> Result<()> {
+/// Offers what is there, sends what is wanted, and waits until the server says that the build is over for good. False
+/// when the worker was told to stop and the server can't be reached.
+pub fn hand_over(talk: &mut Talk<'_>, room: Option<&Room>, ran: Ran) -> Result<bool> {
     let collected = room.map(|room| collect(&room.output())).unwrap_or_default();
     let finish = ToServer::Finish {
         outcome: ran.outcome,
@@ -39,24 +40,40 @@ pub fn hand_over(talk: &mut Talk<'_>, transport: &mut dyn Transport, room: Optio
         executable: collected.executable.clone(),
         skipped: collected.skipped.clone(),
     };
-    for files in batches(&collected.offers) {
-        talk.link.say(&ToServer::Offer { files }, b"")?;
-    }
-    talk.link.say(&finish, b"")?;
+    let mut asked_to_stop = false;
+    let mut offered = false;
     let mut sent = BTreeSet::new();
-    loop {
-        match talk.next(Duration::from_secs(3600))? {
-            Event::Message(ToWorker::Finished { .. }, _) => return Ok(()),
-            Event::Message(ToWorker::Want { sha256 }, _) => {
+    while !talk.is_over() {
+        if asked_to_stop && !talk.is_connected() {
+            return Ok(false);
+        }
+        if !offered && talk.is_connected() && talk.is_console_sent() {
+            batches(&collected.offers).into_iter().for_each(|files| talk.say(ToServer::Offer { files }));
+            talk.say(finish.clone());
+            offered = true;
+        }
+        match talk.next(LOOK)? {
+            News::Message(ToWorker::Finished { .. }) => return Ok(true),
+            News::Message(ToWorker::Want { sha256 }) => {
                 if let Some(again) = sha256.iter().find(|digest| !sent.insert(**digest)) {
-                    return Err(Error::new(Kind::TryAgain, format!("the server lost {again} after it was uploaded")));
+                    return Err(Error::new(Kind::Io, format!("the server lost {again} after it was uploaded")));
                 }
-                upload(transport, &collected, &sha256)?;
-                talk.link.say(&finish, b"")?;
+                talk.upload(uploads(&collected, &sha256)?);
             }
+            News::Uploaded => talk.say(finish.clone()),
+            News::Refused(reason) => {
+                talk.say(ToServer::Withdraw { reason });
+                talk.say(finish.clone());
+            }
+            News::Again => {
+                offered = false;
+                sent.clear();
+            }
+            News::Signal => asked_to_stop = true,
             _ => {}
         }
     }
+    Ok(true)
 }
 
 fn batches(offers: &[Offer]) -> Vec<Vec<Offer>> {
@@ -76,22 +93,13 @@ fn batches(offers: &[Offer]) -> Vec<Vec<Offer>> {
     batches
 }
 
-fn upload(transport: &mut dyn Transport, collected: &Collected, wanted: &[Sha256]) -> Result<()> {
-    let mut files = Vec::new();
-    for digest in wanted {
+fn uploads(collected: &Collected, wanted: &[Sha256]) -> Result<Vec<Upload>> {
+    let upload = |digest: &Sha256| {
         let source = collected
             .source(digest)
             .ok_or_else(|| Error::new(Kind::Internal, format!("the server wants {digest}, which was not offered")))?;
         let size = source.metadata().at("look at", source)?.len();
-        files.push(sftp::client::Upload { path: digest.to_string(), source: source.to_owned(), size });
-    }
-    let (count, bytes) = (files.len(), files.iter().map(|file| file.size).sum::<u64>());
-    let start = Instant::now();
-    let (streams, _channel) = transport.sftp()?;
-    sftp::pipe::widen(&streams.to);
-    let open = |file: &sftp::client::Upload| File::open(&file.source);
-    sftp::client::upload(streams.from, streams.to, files.into_iter(), open)
-        .map_err(|e| Error::new(Kind::TryAgain, format!("the upload failed: {e}")))?;
-    tracing::info!(files = count, bytes, ms = start.elapsed().as_millis() as u64, "uploaded");
-    Ok(())
+        Ok(Upload { path: digest.to_string(), source: source.to_owned(), size })
+    };
+    wanted.iter().map(upload).collect()
 }

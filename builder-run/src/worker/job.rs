@@ -7,10 +7,14 @@ use std::time::Duration;
 /// What the server gave out.
 pub struct Job {
     pub id: BuildId,
+    /// What it is the worker's by.
+    pub lease: String,
     pub script: Vec<u8>,
     pub timeout: Duration,
     /// For how long it may print nothing.
     pub silence: Option<Duration>,
+    /// Bytes that it may print.
+    pub console_bytes: u64,
     pub secrets: Secrets,
     pub source_date: Option<i64>,
 }

@@ -5,6 +5,7 @@ use spool::error::{At, Result};
 use spool::name::WorkerName;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::time::{Duration, Instant};
 
 /// A spool of this machine.
 pub struct Local {
@@ -45,6 +46,10 @@ impl Transport for Local {
         let (streams, child) = self.open(true)?;
         Ok((streams, Box::new(LocalChannel(child))))
     }
+
+    fn processes(&self) -> Vec<u32> {
+        self.child.iter().map(Child::id).collect()
+    }
 }
 
 struct LocalChannel(Child);
@@ -53,14 +58,22 @@ impl Channel for LocalChannel {}
 
 impl Drop for LocalChannel {
     fn drop(&mut self) {
-        let _ = self.0.wait();
+        reap(&mut self.0);
     }
 }
 
 impl Drop for Local {
     fn drop(&mut self) {
         if let Some(child) = &mut self.child {
-            let _ = child.wait();
+            reap(child);
         }
+    }
+}
+
+/// A server ends soon after its input has; one that was stopped is not waited for.
+fn reap(child: &mut Child) {
+    let until = Instant::now() + Duration::from_secs(2);
+    while Instant::now() < until && matches!(child.try_wait(), Ok(None)) {
+        std::thread::park_timeout(Duration::from_millis(5));
     }
 }

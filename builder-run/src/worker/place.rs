@@ -9,18 +9,24 @@ use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// How the names of directories start that go with their worker.
 const TEMPORARY: &str = "builder-run.";
 
-/// ssh puts 50 bytes behind it, and FreeBSD has 104 for all (unix(4)).
-const LONGEST_FOR_SOCKETS: usize = 53;
+/// How the names of ssh's directories start.
+const SSH: &str = "ssh";
+
+/// ssh puts 50 bytes behind it and a number, and FreeBSD has 104 for all (unix(4)).
+const LONGEST_FOR_SOCKETS: usize = 47;
 
 /// The worker's directory, locked: two workers never share one.
 pub struct Place {
     root: PathBuf,
     _lock: File,
     temporary: bool,
+    /// How many connections were made.
+    connections: AtomicU32,
 }
 
 impl Place {
@@ -52,22 +58,21 @@ impl Place {
             return Err(Error::new(Kind::TryAgain, format!("another worker uses {}", root.display()))
                 .hint("give each worker a directory of its own with --work"));
         }
-        Ok(Place { root, _lock: lock, temporary })
+        remove_connections(&root);
+        Ok(Place { root, _lock: lock, temporary, connections: AtomicU32::new(0) })
     }
 
-    /// A fresh directory for ssh's control socket, that only this user can enter. What a killed worker left goes first.
+    /// A fresh directory for ssh's control socket, that only this user can enter.
     ///
     /// A socket's path holds about 100 bytes; where the worker's own directory is too long for that, it is made in
     /// $TMPDIR, and a killed worker leaves it behind.
     pub fn ssh_directory(&self) -> Result<PathBuf> {
-        let own = self.root.as_os_str().len() <= LONGEST_FOR_SOCKETS;
-        let path = match own {
-            true => self.root.join("ssh"),
-            false => std::env::temp_dir().join(format!("{TEMPORARY}{}.ssh", std::process::id())),
+        // An earlier connection may be about to end still.
+        let number = self.connections.fetch_add(1, Ordering::Relaxed);
+        let path = match self.root.as_os_str().len() <= LONGEST_FOR_SOCKETS {
+            true => self.root.join(format!("{SSH}{number}")),
+            false => std::env::temp_dir().join(format!("{TEMPORARY}{}.{SSH}{number}", std::process::id())),
         };
-        if own && path.symlink_metadata().is_ok() {
-            remove_stubborn(&path);
-        }
         DirBuilder::new().mode(0o700).create(&path).at("create", &path)?;
         Ok(path)
     }
@@ -87,6 +92,8 @@ impl Place {
         for dir in [room.output(), room.home(), room.temporary()] {
             make(&dir)?;
         }
+        let console = room.console();
+        DirBuilder::new().mode(0o700).create(&console).at("create", &console)?;
         let path = room.script();
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o755).open(&path).at("create", &path)?;
         file.write_all(script).at("write", &path)?;
@@ -98,6 +105,16 @@ impl Drop for Place {
     fn drop(&mut self) {
         if self.temporary {
             remove_stubborn(&self.root);
+        }
+    }
+}
+
+/// Removes what a killed worker left of its connections.
+fn remove_connections(root: &Path) {
+    for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {
+        let number = entry.file_name().to_str().and_then(|name| name.strip_prefix(SSH)?.parse::<u32>().ok());
+        if number.is_some() {
+            remove_stubborn(&entry.path());
         }
     }
 }
@@ -152,6 +169,11 @@ impl Room {
         let path = dir.join(name.as_str());
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).at("create", &path)?;
         file.write_all(content).at("write", &path)
+    }
+
+    /// Where its console is kept.
+    pub fn console(&self) -> PathBuf {
+        self.root.join("console")
     }
 
     /// TMPDIR.

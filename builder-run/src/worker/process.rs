@@ -1,71 +1,68 @@
 //! The script as a process: its own session and group, stdin closed, one pipe for all it prints.
 
-use super::link::{Event, Writer, say};
+use super::console::{Kept, Printing, Recorder};
+use super::event::{Event, Post};
 use super::place::Room;
 use super::secrets::Mask;
-use crate::protocol::{LONGEST_CONSOLE, ToServer};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use spool::console::ConsoleWriter;
 use spool::error::{At, Result};
+use spool::record::Outcome;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 /// A running script.
 pub struct Process {
     child: Child,
     group: Pid,
-    quiet: Arc<AtomicBool>,
-    /// Milliseconds after the start.
-    printed: Arc<AtomicU64>,
+    printing: Printing,
     /// When it was started.
     pub started: Instant,
 }
 
+/// Where what a script prints goes.
+pub struct Output {
+    pub mask: Mask,
+    pub kept: Arc<Kept>,
+    pub writer: ConsoleWriter,
+    /// Bytes that it may print.
+    pub most: u64,
+}
+
 impl Process {
-    /// Starts the script of a room. What it prints goes to the server, and its end is reported.
-    pub fn start(
-        room: &Room,
-        environment: &BTreeMap<String, String>,
-        mask: Mask,
-        writer: Writer,
-        reports: Sender<Event>,
-    ) -> Result<Process> {
+    /// Starts the script of a room. What it prints is kept, and its end is reported.
+    pub fn start(room: &Room, environment: &BTreeMap<String, String>, output: Output, post: Post) -> Result<Process> {
         let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at("make", "a pipe")?;
-        let output = write.try_clone().at("make", "a pipe")?;
+        let other = write.try_clone().at("make", "a pipe")?;
         let mut command = command(room)?;
         command.env_clear().envs(environment).current_dir(room.output());
-        command.stdin(Stdio::null()).stdout(output).stderr(write);
+        command.stdin(Stdio::null()).stdout(other).stderr(write);
         new_session(&mut command);
-        let child = command.spawn().at("start", room.script())?;
+        let child = spawn(&mut command).at("start", room.script())?;
         // It holds the pipe's writing ends, and the console would never end.
         drop(command);
         let started = Instant::now();
         let group = Pid::from_child(&child);
-        let quiet = Arc::new(AtomicBool::new(false));
-        let printed = Arc::new(AtomicU64::new(0));
-        let (report, console) =
-            (reports.clone(), Console { started, mask, stop: quiet.clone(), printed: printed.clone() });
-        std::thread::spawn(move || {
-            console.forward(read.into(), &writer);
-            let _ = report.send(Event::ConsoleEnded);
-        });
+        let printing = Printing::default();
+        let Output { mask, kept, writer, most } = output;
+        let recorder = Recorder { started, mask, printing: printing.clone(), kept, writer, most, post: post.clone() };
+        std::thread::spawn(move || recorder.run(read.into()));
         std::thread::spawn(move || {
             // It stays a zombie, and its number its own, until the group was killed.
             let _ = waitid(WaitId::Pid(group), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
-            let _ = reports.send(Event::Exited);
+            post.send(Event::Exited);
         });
-        Ok(Process { child, group, quiet, printed, started })
+        Ok(Process { child, group, printing, started })
     }
 
     /// When it printed something last; its start, when it never did.
     pub fn last_printed(&self) -> Instant {
-        self.started + Duration::from_millis(self.printed.load(Ordering::SeqCst))
+        self.started + Duration::from_millis(self.printing.last_ms())
     }
 
     /// The number of its process group.
@@ -83,9 +80,23 @@ impl Process {
         self.child.wait().at("wait for", "the script")
     }
 
-    /// Whatever is still printed is not sent any more.
+    /// Whatever is still printed is not kept any more.
     pub fn hush(&self) {
-        self.quiet.store(true, Ordering::SeqCst);
+        self.printing.hush();
+    }
+}
+
+/// Starts a program. A process that another thread is forking at this moment may have the script open for writing,
+/// until it executes something else (ETXTBSY, execve(2)).
+fn spawn(command: &mut Command) -> std::io::Result<Child> {
+    let until = Instant::now() + Duration::from_secs(2);
+    loop {
+        match command.spawn() {
+            Err(e) if e.kind() == std::io::ErrorKind::ExecutableFileBusy && Instant::now() < until => {
+                std::thread::park_timeout(Duration::from_millis(5));
+            }
+            other => return other,
+        }
     }
 }
 
@@ -113,43 +124,12 @@ fn new_session(command: &mut Command) {
     }
 }
 
-/// The way of what is printed to the server.
-struct Console {
-    started: Instant,
-    mask: Mask,
-    stop: Arc<AtomicBool>,
-    printed: Arc<AtomicU64>,
-}
-
-impl Console {
-    /// Passes the console on. It is drained also when nobody listens any more, so that the script never blocks
-    /// on a connection that is gone.
-    fn forward(mut self, mut from: File, to: &Writer) {
-        let mut buffer = vec![0; LONGEST_CONSOLE];
-        let mut listening = true;
-        loop {
-            let got = match from.read(&mut buffer) {
-                Ok(got) => got,
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
-                Err(_) => 0,
-            };
-            if self.stop.load(Ordering::SeqCst) {
-                return;
-            }
-            let ms = self.started.elapsed().as_millis() as u64;
-            let shown = match got {
-                0 => self.mask.rest(),
-                _ => {
-                    self.printed.store(ms, Ordering::SeqCst);
-                    self.mask.pass(&buffer[..got])
-                }
-            };
-            for piece in shown.chunks(LONGEST_CONSOLE) {
-                listening = listening && say(to, &ToServer::Con { ms, n: piece.len() }, piece).is_ok();
-            }
-            if got == 0 {
-                return;
-            }
-        }
+/// How a process has ended.
+pub fn outcome_of(status: ExitStatus) -> Outcome {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => Outcome::Exited { code: code as u8 },
+        (None, Some(signal)) => Outcome::Signalled { signal },
+        _ => Outcome::Aborted { reason: "the system did not say how the script ended".into() },
     }
 }

@@ -16,12 +16,13 @@ pub struct Ssh {
     children: Vec<openssh::Child<Arc<openssh::Session>>>,
     session: Arc<openssh::Session>,
     runtime: Arc<tokio::runtime::Runtime>,
+    patience: Duration,
     _directory: Directory,
 }
 
 impl Ssh {
-    /// Connects with the key and to the host that the command line names.
-    pub fn connect(server: &str, args: &WorkerArgs, place: &Place) -> Result<Ssh> {
+    /// Connects with the key and to the host that the command line names. Each step may take as long as `patience`.
+    pub fn connect(server: &str, args: &WorkerArgs, place: &Place, patience: Duration) -> Result<Ssh> {
         let directory = Directory::new(place)?;
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().at("start", "the SSH client")?;
@@ -30,8 +31,8 @@ impl Ssh {
             .control_directory(&directory.0)
             .config_file(directory.config()?)
             .known_hosts_check(KnownHosts::Strict)
-            .connect_timeout(Duration::from_secs(30))
-            .server_alive_interval(Duration::from_secs(15))
+            .connect_timeout(patience)
+            .server_alive_interval((patience / 2).max(Duration::from_secs(1)))
             // After a kill -9 of the worker nothing else would end the connection.
             .control_persist(ControlPersist::IdleFor(std::num::NonZeroUsize::MIN.saturating_add(2)));
         if let Some(key) = &args.identity {
@@ -44,8 +45,14 @@ impl Ssh {
         if let Some(hosts) = &args.known_hosts {
             builder.user_known_hosts_file(hosts);
         }
-        let session = runtime.block_on(builder.connect_mux(server)).map_err(|e| refused(server, &e))?;
-        Ok(Ssh { children: Vec::new(), session: Arc::new(session), runtime: Arc::new(runtime), _directory: directory })
+        // ssh's own limit ends with the server's first word. An ssh that hangs behind it ends when nobody uses it.
+        let connecting = async { tokio::time::timeout(2 * patience, builder.connect_mux(server)).await };
+        let session = match runtime.block_on(connecting) {
+            Ok(connected) => connected.map_err(|e| refused(server, &one_line(&e)))?,
+            Err(_) => return Err(refused(server, &silent(2 * patience))),
+        };
+        let (session, runtime) = (Arc::new(session), Arc::new(runtime));
+        Ok(Ssh { children: Vec::new(), session, runtime, patience, _directory: directory })
     }
 
     fn open(&self, sftp: bool) -> Result<(Streams, openssh::Child<Arc<openssh::Session>>)> {
@@ -55,16 +62,20 @@ impl Ssh {
             false => openssh::Session::to_raw_command(self.session.clone(), "serve"),
         };
         command.stdin(Stdio::from(stdin)).stdout(Stdio::from(stdout)).stderr(Stdio::inherit());
-        let child = self
-            .runtime
-            .block_on(async { command.spawn().await })
-            .map_err(|e| Error::new(Kind::TryAgain, format!("the server opens no channel: {}", one_line(&e))))?;
-        Ok((ours, child))
+        let opening = async { tokio::time::timeout(self.patience, command.spawn()).await };
+        let opened = self.runtime.block_on(opening).map_err(|_| silent(self.patience));
+        let child = opened.and_then(|child| child.map_err(|e| one_line(&e)));
+        let refused = |why: String| Error::new(Kind::TryAgain, format!("the server opens no channel: {why}"));
+        Ok((ours, child.map_err(refused)?))
     }
 }
 
-fn refused(server: &str, error: &openssh::Error) -> Error {
-    Error::new(Kind::TryAgain, format!("can't connect to {server}: {}", one_line(error)))
+fn silent(patience: Duration) -> String {
+    format!("it is silent for {} s", patience.as_secs())
+}
+
+fn refused(server: &str, why: &str) -> Error {
+    Error::new(Kind::TryAgain, format!("can't connect to {server}: {why}"))
         .hint("try `ssh` with the same key and host by hand; the host's key must be in the known hosts, and the worker's key on the server")
 }
 
@@ -92,6 +103,16 @@ impl Transport for Ssh {
     fn sftp(&mut self) -> Result<(Streams, Box<dyn Channel>)> {
         let (streams, child) = self.open(true)?;
         Ok((streams, Box::new(SshChannel { _child: child, _runtime: self.runtime.clone() })))
+    }
+
+    /// ssh puts itself into the background, and says which process it is: "Master running (pid=N)".
+    fn processes(&self) -> Vec<u32> {
+        let mut ssh = std::process::Command::new("ssh");
+        ssh.args(["-O", "check", "-S"]).arg(self.session.control_socket()).arg("any");
+        let said = ssh.stdin(std::process::Stdio::null()).output().map(|output| output.stderr).unwrap_or_default();
+        let said = String::from_utf8_lossy(&said);
+        let number = said.split_once("pid=").and_then(|(_, rest)| rest.split(')').next()?.parse().ok());
+        number.into_iter().collect()
     }
 }
 

@@ -5,26 +5,38 @@
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The worker's own children, who are to stay.
+#[derive(Default)]
 pub struct Household {
-    ours: BTreeSet<i32>,
+    ours: Mutex<BTreeSet<i32>>,
 }
 
 impl Household {
     /// Takes the orphans in from now on; whoever is there now belongs to the house.
-    pub fn open() -> Household {
+    pub fn open(&self) {
         #[cfg(target_os = "linux")]
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
-        Household { ours: children() }
+        *self.members() = children();
     }
 
-    /// Kills and reaps everybody else, until nobody is left.
+    /// These belong to the house, too.
+    pub fn take_in(&self, processes: &[u32]) {
+        self.members().extend(processes.iter().filter_map(|pid| i32::try_from(*pid).ok()));
+    }
+
+    fn members(&self) -> MutexGuard<'_, BTreeSet<i32>> {
+        self.ours.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Kills and reaps everybody else, until nobody is left. That may meet an ssh that is about to connect, which is
+    /// then tried again.
     pub fn turn_out(&self) {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
-            let strays: Vec<i32> = children().difference(&self.ours).copied().collect();
+            let strays: Vec<i32> = children().difference(&self.members()).copied().collect();
             if strays.is_empty() || Instant::now() > deadline {
                 return;
             }

@@ -1,51 +1,235 @@
-//! What worker and server say to each other about one build, whatever else the worker is doing.
+//! What worker and server say to each other about one build, over however many connections it takes.
 
-use super::ended_by_server;
-use super::link::{Event, Link};
+use super::console::Kept;
+use super::event::{Event, Failure, Mailbox, Post};
+use super::job::Job;
 use super::process::Process;
+use super::reconnect::{Back, Reconnect};
+use super::session::{Reach, Session};
 use super::system::Inputs;
+use super::{ended_by_server, upload};
 use crate::protocol::{ToServer, ToWorker};
-use spool::build_id::BuildId;
+use crate::sftp::client::Upload;
 use spool::digest::Sha256;
 use spool::error::{Error, Kind, Result};
 use spool::layout::file;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tracing::{info, warn};
 
 /// Somebody out of reach who holds the console open holds the build no longer than this.
 const CONSOLE_ENDS: Duration = Duration::from_secs(5);
 
-/// A session while a build is carried out.
-pub struct Talk<'a> {
-    pub link: &'a mut Link,
-    pub environment: &'a [u8],
-    pub inputs: &'a Inputs,
+/// What the one who carries out a build hears.
+pub enum News {
+    /// The script ended. It is a zombie still, so that its number stays its own.
+    Exited,
+    /// All writers of the console are gone.
+    ConsoleEnded,
+    /// No more of the console is kept, and why.
+    ConsoleFailed(String),
+    /// The server said something else than what [`Talk`] answers itself.
+    Message(ToWorker),
+    /// The artifacts that the server wanted are there.
+    Uploaded,
+    /// They can't be, and why.
+    Refused(String),
+    /// The connection is another one, and the server knows nothing of what was offered.
+    Again,
+    /// The build is over: somebody ended it while the connection was lost.
+    Over,
+    /// The worker shall stop.
+    Signal,
+    /// Nothing happened in time.
+    Timeout,
 }
 
-impl Talk<'_> {
+/// A build's connection.
+pub struct Talk<'w> {
+    reach: &'w Arc<Reach>,
+    mailbox: &'w Mailbox,
+    job: &'w Job,
+    environment: &'w [u8],
+    inputs: &'w Inputs,
+    session: Option<Session>,
+    grace: Duration,
+    reconnect: Option<Reconnect>,
+    process: Post,
+    console: Option<Arc<Kept>>,
+    console_sent: bool,
+    upload: Option<u64>,
+    over: bool,
+}
+
+impl<'w> Talk<'w> {
     /// Takes the build, and says what goes into it.
-    pub fn accept(&self, id: &BuildId) -> Result<()> {
-        let mut inputs = BTreeMap::from([(file::ENVIRONMENT.to_owned(), Sha256::of(self.environment))]);
-        inputs.extend(self.inputs.packages().map(|(_, digest)| (file::PACKAGES.to_owned(), digest)));
-        self.link.say(&ToServer::Accept { id: id.clone(), inputs }, b"")
+    pub fn begin(
+        reach: &'w Arc<Reach>,
+        mailbox: &'w Mailbox,
+        session: Session,
+        job: &'w Job,
+        environment: &'w [u8],
+        inputs: &'w Inputs,
+    ) -> Talk<'w> {
+        let talk = Talk {
+            reach,
+            mailbox,
+            job,
+            environment,
+            inputs,
+            grace: session.grace,
+            session: Some(session),
+            reconnect: None,
+            process: mailbox.post(),
+            console: None,
+            console_sent: true,
+            upload: None,
+            over: false,
+        };
+        talk.accept();
+        talk
     }
 
-    /// The next event, at the latest after `wait`. What the server needs is sent on the way.
+    /// Ends it. The session, when there is one, can have the next build.
+    pub fn end(self) -> Option<Session> {
+        self.session
+    }
+
+    /// What the build's process reports with.
+    pub fn process(&self) -> Post {
+        self.process.clone()
+    }
+
+    fn accept(&self) {
+        let mut inputs = BTreeMap::from([(file::ENVIRONMENT.to_owned(), Sha256::of(self.environment))]);
+        inputs.extend(self.inputs.packages().map(|(_, digest)| (file::PACKAGES.to_owned(), digest)));
+        self.say(ToServer::Accept { id: self.job.id.clone(), inputs });
+    }
+
+    /// Says something, if there is a connection. What is said after [`News::Again`] must be said again.
+    pub fn say(&self, message: ToServer) {
+        if let Some(session) = &self.session {
+            session.link.say(message, Vec::new());
+        }
+    }
+
+    /// Whether there is a connection.
+    pub fn is_connected(&self) -> bool {
+        self.session.is_some()
+    }
+
+    /// Whether somebody has ended the build.
+    pub fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// Gives the build back, if there is a connection.
+    pub fn abandon(&self, reason: &str) {
+        if let Some(session) = &self.session {
+            session.link.say(ToServer::Abandon { reason: reason.to_owned() }, Vec::new());
+            session.link.flush();
+        }
+    }
+
+    /// From now on this is the build's console.
     ///
     /// # Errors
-    /// The server's last words, or why the connection is lost.
-    pub fn next(&mut self, wait: Duration) -> Result<Event> {
+    /// It can't be read.
+    pub fn send_console(&mut self, kept: &Arc<Kept>) -> Result<()> {
+        self.console = Some(kept.clone());
+        self.console_sent = false;
+        match &self.session {
+            Some(session) => session.link.send_console(kept, 0),
+            None => Ok(()),
+        }
+    }
+
+    /// Uploads artifacts; [`News::Uploaded`] or [`News::Again`] comes of it.
+    pub fn upload(&mut self, files: Vec<Upload>) {
+        if let Some(session) = &self.session {
+            let post = self.mailbox.post();
+            self.upload = Some(post.number());
+            upload::start(session.transport(), files, post);
+        }
+    }
+
+    /// What happens next, at the latest after `wait`.
+    ///
+    /// # Errors
+    /// The build is not this worker's any more, or the server refuses it.
+    pub fn next(&mut self, wait: Duration) -> Result<News> {
         let until = Instant::now() + wait;
         loop {
-            match self.link.next(until.saturating_duration_since(Instant::now()))? {
+            let mut numbers = vec![self.process.number()];
+            numbers.extend(self.upload);
+            numbers.extend(self.reconnect.as_ref().map(|reconnect| reconnect.number));
+            let event = match &mut self.session {
+                Some(session) => session.link.next(self.mailbox, &numbers, until),
+                None => self.mailbox.next(&numbers, until),
+            };
+            return Ok(match event {
                 Event::Message(ToWorker::Need { inputs }, _) => {
                     inputs.iter().try_for_each(|name| self.send_input(name))?;
+                    continue;
                 }
-                Event::Message(ToWorker::Error { text, code }, _) => return Err(ended_by_server(&text, code)),
-                Event::Closed(why) => return Err(Error::new(Kind::TryAgain, format!("the connection is lost: {why}"))),
-                event => return Ok(event),
-            }
+                Event::Message(ToWorker::Error { text, code }, _) => {
+                    let error = ended_by_server(&text, code);
+                    match error.kind() {
+                        Kind::TryAgain | Kind::Io => self.lose(&error.to_string()),
+                        _ => return Err(error),
+                    }
+                    continue;
+                }
+                Event::Closed(why) => {
+                    self.lose(&why);
+                    continue;
+                }
+                Event::Back(back) => self.come_back(back)?,
+                Event::Uploaded(Err(Failure::Lost(why))) => {
+                    self.lose(&format!("the upload failed: {why}"));
+                    continue;
+                }
+                Event::Uploaded(Err(Failure::Refused(why))) => News::Refused(why),
+                Event::ConsoleSent => {
+                    self.console_sent = true;
+                    continue;
+                }
+                Event::Uploaded(Ok(())) => News::Uploaded,
+                Event::Message(message, _) => News::Message(message),
+                Event::Exited => News::Exited,
+                Event::ConsoleEnded => News::ConsoleEnded,
+                Event::ConsoleFailed(why) => News::ConsoleFailed(why),
+                Event::Signal => News::Signal,
+                Event::Timeout => News::Timeout,
+            });
         }
+    }
+
+    fn lose(&mut self, why: &str) {
+        warn!(build = %self.job.id, "the connection is lost: {why}");
+        (self.session, self.upload) = (None, None);
+        self.reconnect = Some(Reconnect::start(self.reach, &self.job.id, &self.job.lease, self.grace, self.mailbox));
+    }
+
+    fn come_back(&mut self, back: Back) -> Result<News> {
+        self.reconnect = None;
+        let (connected, has) = match back {
+            Back::Goes(connected, has) => (connected, has),
+            Back::Over => {
+                self.over = true;
+                return Ok(News::Over);
+            }
+            Back::Lost(error) => return Err(error),
+        };
+        info!(build = %self.job.id, console = has, "goes on");
+        self.session = Some(Session::new(*connected, self.mailbox));
+        self.accept();
+        if let (Some(session), Some(kept)) = (&self.session, &self.console) {
+            self.console_sent = false;
+            session.link.send_console(kept, has)?;
+        }
+        Ok(News::Again)
     }
 
     fn send_input(&self, name: &str) -> Result<()> {
@@ -54,18 +238,29 @@ impl Talk<'_> {
             file::PACKAGES => self.inputs.packages().map_or(&b""[..], |(list, _)| list),
             _ => return Err(Error::new(Kind::Data, format!("the server needs `{}`", name.escape_default()))),
         };
-        self.link.say(&ToServer::Input { name: name.to_owned(), n: data.len() }, data)
+        if let Some(session) = &self.session {
+            session.link.say(ToServer::Input { name: name.to_owned(), n: data.len() }, data.to_vec());
+        }
+        Ok(())
     }
 
     /// Waits for the end of the console of a script that is dead.
     pub fn drain_console(&mut self, process: &Process) -> Result<()> {
         let until = Instant::now() + CONSOLE_ENDS;
         while Instant::now() < until {
-            if let Event::ConsoleEnded = self.next(until.saturating_duration_since(Instant::now()))? {
+            if let News::ConsoleEnded = self.next(until.saturating_duration_since(Instant::now()))? {
                 return Ok(());
             }
         }
         process.hush();
+        if let Some(console) = &self.console {
+            console.end();
+        }
         Ok(())
+    }
+
+    /// Whether all that was printed is on its way to the server.
+    pub fn is_console_sent(&self) -> bool {
+        self.console_sent
     }
 }

@@ -16,6 +16,8 @@ pub trait Transport {
     fn session(&mut self) -> Result<Streams>;
     /// Opens a channel for SFTP. The guard that comes with it keeps it open.
     fn sftp(&mut self) -> Result<(Streams, Box<dyn Channel>)>;
+    /// The numbers of the processes that carry it.
+    fn processes(&self) -> Vec<u32>;
 }
 
 /// An open channel; it ends when this is dropped.

@@ -1,8 +1,7 @@
 //! Waiting for a script's end: its own, or the one that somebody makes of it.
 
-use super::link::Event;
 use super::process::Process;
-use super::talk::Talk;
+use super::talk::{News, Talk};
 use crate::protocol::ToWorker;
 use rustix::process::Signal;
 use spool::error::Result;
@@ -18,8 +17,10 @@ pub enum Why {
     Deadline,
     /// It printed nothing for too long.
     Silence,
-    /// The server wants this outcome.
-    Server(Outcome),
+    /// It must end with this outcome: the server wants it, or its console can't be kept.
+    Outcome(Outcome),
+    /// The build is over already.
+    Over,
     /// The worker was told to stop.
     Asked,
 }
@@ -66,11 +67,13 @@ impl<'p> Watch<'p> {
             }
             let until = self.kill_at.unwrap_or(quiet_until.map_or(self.deadline, |until| until.min(self.deadline)));
             match talk.next(until.saturating_duration_since(Instant::now()))? {
-                Event::Exited => return Ok(()),
-                Event::Message(ToWorker::Cancel { outcome }, _) => self.stop(Why::Server(outcome)),
-                Event::Signal => self.stop(Why::Asked),
-                Event::ConsoleEnded => self.console_ended = true,
-                Event::Message(..) | Event::Timeout | Event::Closed(_) => {}
+                News::Exited => return Ok(()),
+                News::Message(ToWorker::Cancel { outcome }) => self.stop(Why::Outcome(outcome)),
+                News::ConsoleFailed(reason) => self.stop(Why::Outcome(Outcome::Aborted { reason })),
+                News::Over => self.stop(Why::Over),
+                News::Signal => self.stop(Why::Asked),
+                News::ConsoleEnded => self.console_ended = true,
+                News::Message(_) | News::Again | News::Uploaded | News::Refused(_) | News::Timeout => {}
             }
         }
     }

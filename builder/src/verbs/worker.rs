@@ -9,7 +9,8 @@ use serde::Serialize;
 use spool::config::Config;
 use spool::error::{At, Error, Kind, Result};
 use spool::name::WorkerName;
-use spool::worker::{Seen, Worker};
+use spool::session::Seen;
+use spool::worker::Worker;
 use spool::{Spool, clock, owner};
 use std::fs::File;
 use std::io::{self, Read};
@@ -107,7 +108,7 @@ pub fn all(spool: &Spool) -> Result<(Vec<Listed>, Vec<String>)> {
 }
 
 fn one(spool: &Spool, name: WorkerName, worker: Option<Worker>) -> Listed {
-    let (Seen { connected: last_connected, system }, connected) = spool.seen(&name).unwrap_or_default();
+    let (Seen { connected: last_connected, system, .. }, connected) = spool.seen(&name).unwrap_or_default();
     Listed {
         quarantined: spool.quarantined(&name, clock::now()),
         failed_at_once: spool.health(&name).failed.len(),

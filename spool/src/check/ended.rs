@@ -127,7 +127,7 @@ impl Over<'_> {
         let Ok(open) = File::open(&times.path) else { return Ok(()) };
         let fits = console::fitting(BufReader::new(open), log.meta.len()).at("read", &times.path)?;
         if fits < times.meta.len() {
-            let wrong = format!("it counts more than the {} bytes of its log, or is no list of times", log.meta.len());
+            let wrong = format!("it counts more than the {} bytes of its log", log.meta.len());
             eye.find(Invariant::Timed, &times.path, wrong, Cure::Cut);
         }
         Ok(())

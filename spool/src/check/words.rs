@@ -8,7 +8,8 @@ use crate::health::Health;
 use crate::job::{self, Job, no_circle};
 use crate::name::{JobName, Platform, WorkerName};
 use crate::platform::Standing;
-use crate::worker::{Seen, Worker};
+use crate::session::Seen;
+use crate::worker::Worker;
 use std::collections::BTreeMap;
 
 /// Looks at all files about jobs, workers and platforms.

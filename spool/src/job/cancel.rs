@@ -6,12 +6,17 @@ use crate::error::{Error, Kind, Result};
 use crate::place::Place;
 use crate::spool::Spool;
 use crate::{clock, record, tmp, wake};
+use std::time::{Duration, Instant};
+
+/// A build is on its way from one place to another for less than this, unless a disk is slow.
+const LONGEST_MOVE: Duration = Duration::from_secs(5);
 
 impl Spool {
     /// Asks for an end of a build. A queued one, or one whose server is gone, is over on return; a running
     /// one is ended by its worker, and false is returned.
     pub fn cancel(&self, id: &BuildId) -> Result<bool> {
-        for _ in 0..10 {
+        let until = Instant::now() + LONGEST_MOVE;
+        while Instant::now() < until {
             match self.place(id)? {
                 Some(Place::Queued(ticket)) => {
                     if let Some(held) = self.take(&ticket)? {
@@ -32,10 +37,12 @@ impl Spool {
                     return Err(Error::new(Kind::Data, format!("{id} is over already, in {}", end.directory()))
                         .hint(format!("`builder show {id}` has its record")));
                 }
-                None => break,
+                None => return Err(Error::new(Kind::NoInput, format!("there is no build {id}"))),
             }
+            // Somebody holds it at this moment: who has put it back into its queue, or is about to take it.
+            std::thread::park_timeout(Duration::from_millis(5));
         }
-        Err(Error::new(Kind::NoInput, format!("there is no build {id}")))
+        Err(Error::new(Kind::TryAgain, format!("{id} is held by somebody")).hint("try again a little later"))
     }
 
     fn request_cancel(&self, id: &BuildId) -> Result<()> {

@@ -158,6 +158,16 @@ impl Spool {
         Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
     }
 
+    /// Wakes those who wait for a platform on which something is queued: who queued it may have died before it said so.
+    pub fn tell_of_queues(&self) -> Result<()> {
+        for platform in self.platforms()? {
+            if !disk::is_empty_dir(&self.layout().queue(&platform)) {
+                wake::ring(&self.layout().wake_queue(&platform));
+            }
+        }
+        Ok(())
+    }
+
     /// The queued build of a job on a platform, if there is one.
     pub fn queued_of(&self, job: &JobName, platform: &Platform) -> Result<Option<Ticket>> {
         let part = format!("-{job}@{platform}-");

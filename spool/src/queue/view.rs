@@ -66,6 +66,11 @@ impl QueueView {
         self.aside.push(ticket);
     }
 
+    /// Whether something was set aside.
+    pub fn holds_back(&self) -> bool {
+        !self.aside.is_empty()
+    }
+
     /// Whatever was set aside may be taken now.
     pub fn bring_back(&mut self) {
         self.tickets.extend(self.aside.drain(..));

@@ -8,6 +8,7 @@ use spool::build_id::BuildId;
 use spool::error::{Kind, Result};
 use spool::find::Build;
 use spool::job::{Job, Platforms};
+use spool::mend::Patience;
 use spool::name::{JobName, Platform, WorkerName};
 use spool::place::{Place, Priority, Ticket};
 use spool::platform::State;
@@ -71,18 +72,20 @@ pub struct Running {
     pub platform: Platform,
     pub worker: Option<WorkerName>,
     pub since: Option<Timestamp>,
-    /// Whether its worker is connected now.
+    /// Whether its worker is connected now, as far as its server knows.
     pub connected: bool,
     pub last_heard: Option<Timestamp>,
+    /// When it is given to another worker, unless this one is heard before.
+    pub lapses: Option<Timestamp>,
 }
 
 /// Reads it all, or what there is of some jobs.
-pub fn read(spool: &Spool, only: &[JobName], now: Timestamp) -> Result<Listing> {
+pub fn read(spool: &Spool, only: &[JobName], patience: Patience, now: Timestamp) -> Result<Listing> {
     let mut listing = Listing { drains: spool.drains(), ..Listing::default() };
     if only.is_empty() {
         (listing.workers, listing.broken) = worker::all(spool)?;
     }
-    let shorts = builds(spool, only, &mut listing)?;
+    let shorts = builds(spool, only, patience, &mut listing)?;
     platforms(spool, &mut listing)?;
     jobs(spool, only, shorts, &mut listing, now)?;
     Ok(listing)
@@ -139,7 +142,7 @@ fn listed_job(spool: &Spool, name: &JobName, job: Job, now: Timestamp) -> Result
     })
 }
 
-fn builds(spool: &Spool, only: &[JobName], listing: &mut Listing) -> Result<Shorts> {
+fn builds(spool: &Spool, only: &[JobName], patience: Patience, listing: &mut Listing) -> Result<Shorts> {
     let mut shorts = Shorts::default();
     let mut waiting: BTreeMap<Platform, usize> = BTreeMap::new();
     for build in spool.open_builds()? {
@@ -152,7 +155,7 @@ fn builds(spool: &Spool, only: &[JobName], listing: &mut Listing) -> Result<Shor
         }
         match &build.place {
             Place::Queued(ticket) => listing.queued.push(queued_build(&build, ticket, *position)),
-            _ => listing.running.push(running_build(&build)),
+            _ => listing.running.push(running_build(&build, patience)),
         }
     }
     Ok(shorts)
@@ -171,7 +174,7 @@ fn queued_build(build: &Build<'_>, ticket: &Ticket, position: usize) -> Queued {
     }
 }
 
-fn running_build(build: &Build<'_>) -> Running {
+fn running_build(build: &Build<'_>, patience: Patience) -> Running {
     let lease = build.lease().ok().flatten();
     Running {
         build: build.id.clone(),
@@ -180,6 +183,7 @@ fn running_build(build: &Build<'_>) -> Running {
         platform: build.id.platform().clone(),
         connected: build.is_served(),
         last_heard: build.last_heard(),
+        lapses: patience.lapses(build),
         since: lease.as_ref().map(|lease| lease.since),
         worker: lease.map(|lease| lease.worker),
     }

@@ -8,15 +8,18 @@ use crate::args::ListArgs;
 use crate::out;
 use crate::terminal::Look;
 use listing::Listing;
+use spool::config::Config;
 use spool::error::Result;
+use spool::mend::Patience;
 use spool::name::JobName;
 use spool::{Spool, clock};
 use std::process::ExitCode;
 
 /// Lists all, or some jobs; once, or again and again.
-pub fn run(spool: &Spool, args: &ListArgs) -> Result<ExitCode> {
+pub fn run(spool: &Spool, config: &Config, args: &ListArgs) -> Result<ExitCode> {
     let only = args.names.iter().map(|name| name.parse()).collect::<Result<Vec<JobName>>>()?;
-    let read = |now| listing::read(spool, &only, now);
+    let patience = Patience::of(config);
+    let read = |now| listing::read(spool, &only, patience, now);
     if args.watch {
         return follow::run(args.json, read);
     }

@@ -89,11 +89,6 @@ fn queued(one: &Queued, now: Timestamp) -> Row {
 }
 
 fn running(one: &Running, now: Timestamp) -> Row {
-    let silent = match (one.connected, one.last_heard) {
-        (true, _) => None,
-        (false, Some(heard)) => Some(format!("not connected, last heard {} ago", text::between(heard, now))),
-        (false, None) => Some("not connected".to_owned()),
-    };
     Row {
         cells: vec![
             cell(&one.short_id),
@@ -102,8 +97,21 @@ fn running(one: &Running, now: Timestamp) -> Row {
             cell(one.worker.as_ref().map_or("?", |worker| worker.as_str())),
             cell(one.since.map_or(String::new(), |since| text::between(since, now))),
         ],
-        note: silent.map(|text| cell(text).styled(Style::Bad)),
+        note: silence(one, now).map(|text| cell(text).styled(Style::Bad)),
     }
+}
+
+/// Who is connected is heard of in less than two thirds of the time that they have.
+fn silence(one: &Running, now: Timestamp) -> Option<String> {
+    let (Some(heard), Some(lapses)) = (one.last_heard, one.lapses) else { return Some("not connected".to_owned()) };
+    let (silent, has) = (now.duration_since(heard).as_secs(), lapses.duration_since(heard).as_secs());
+    if one.connected && 3 * silent <= 2 * has {
+        return None;
+    }
+    Some(match lapses.duration_since(now).as_secs() {
+        left @ 1.. => format!("silent for {}, {} left", text::rough(silent.max(0)), text::rough(left)),
+        _ => format!("silent for {}, to be queued again", text::rough(silent.max(0))),
+    })
 }
 
 /// The sections as one text.
@@ -164,5 +172,28 @@ mod tests {
         let lines = fitted(&[section("A", 10), section("B", 1)], 6);
         assert_eq!(lines, ["A", "  0", "  1", "  … and 8 more", "B", "  0"]);
         assert_eq!(fitted(&[section("A", 2)], 3), ["A", "  0", "  1"]);
+    }
+
+    #[test]
+    fn who_is_silent_is_shown_with_the_time_that_is_left() {
+        let at = |seconds: i64| Timestamp::from_second(1000 + seconds).unwrap();
+        let one = |connected| Running {
+            build: "20261124T094701.123Z-a@p-k3f9x2".parse().unwrap(),
+            short_id: String::new(),
+            job: "a".parse().unwrap(),
+            platform: "p".parse().unwrap(),
+            worker: None,
+            since: None,
+            connected,
+            last_heard: Some(at(0)),
+            lapses: Some(at(60)),
+        };
+        let said = |connected, seconds| silence(&one(connected), at(seconds)).unwrap_or_default();
+        assert_eq!((said(true, 40), said(false, 5)), (String::new(), "silent for 5 s, 55 s left".into()));
+        assert_eq!(said(true, 41), "silent for 41 s, 19 s left");
+        assert_eq!(
+            (said(true, 60), said(false, -3)),
+            ("silent for 1 min, to be queued again".into(), "silent for 0 s, 1 min left".into())
+        );
     }
 }
