@@ -307,3 +307,26 @@ fn about_who_it_is() {
     liar.hear_until("finished");
     court.is_unharmed();
 }
+
+#[test]
+fn whoever_gets_hold_of_the_server_process_gets_nothing_else() {
+    let court = Court::new("[limits]\nartifact_bytes = 10\nconsole_bytes = 10\n");
+    let (mut liar, id) = court.accepted();
+    let about = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", liar.pid())).expect("a process");
+    let (status, limits) = (about("status"), about("limits"));
+    let says = |text: &str, word: &str, value: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(word)).expect("the word");
+        assert_eq!(line.split_ascii_whitespace().next(), Some(value), "{word}{line}");
+    };
+    says(&status, "NoNewPrivs:", "1");
+    says(&status, "Seccomp:", "2");
+    says(&limits, "Max core file size", "0");
+    says(&limits, "Max data size", "1073741824");
+    says(&limits, "Max open files", "1024");
+    // The list of a system's packages has more bytes than an artifact may have here.
+    let packages = vec![b'x'; 1 << 20];
+    liar.say(&json!({"t": "input", "name": "packages", "n": packages.len()}), &packages);
+    liar.say(&finish(), b"");
+    liar.hear_until("finished");
+    assert_eq!(court.lab.outcome(&id), Outcome::Exited { code: 0 });
+}

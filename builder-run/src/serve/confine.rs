@@ -13,12 +13,15 @@ use std::os::fd::BorrowedFd;
 /// Bytes of memory of its own that a server process may have.
 const MEMORY: u64 = 1 << 30;
 
+/// Bytes of a file that it may write, where no artifact and no console may have as many: lists of them are files, too.
+const FILE: u64 = 1 << 30;
+
 /// Files that it may have open.
 const FILES: u64 = 1024;
 
 /// Bounds what the process may take of the machine. It can't take more afterwards.
 pub fn bound(limits: &Limits) {
-    let largest = limits.artifact_bytes.max(limits.console_bytes);
+    let largest = limits.artifact_bytes.max(limits.console_bytes).max(FILE);
     for (resource, most) in
         [(Resource::Core, 0), (Resource::Data, MEMORY), (Resource::Nofile, FILES), (Resource::Fsize, largest)]
     {

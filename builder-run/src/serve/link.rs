@@ -36,6 +36,8 @@ pub struct Link {
     inbox: Inbox,
     heard: Instant,
     asked: bool,
+    /// When the worker was last told, while it talked, that it is heard.
+    assured: Instant,
     patience: Duration,
     /// There is nothing to lose: a worker without a build is asked less often.
     calm: bool,
@@ -52,6 +54,7 @@ impl Link {
             inbox: Inbox::default(),
             heard: Instant::now(),
             asked: false,
+            assured: Instant::now(),
             patience,
             calm: false,
             throttle,
@@ -98,7 +101,7 @@ impl Link {
             let pause = self.throttle.pause();
             if !pause.is_zero() {
                 self.heard = Instant::now();
-                self.say(&ToWorker::Ping, b"")?;
+                self.assure()?;
                 std::thread::park_timeout(pause.min(self.patience / 8));
                 match Instant::now() < until {
                     true => continue,
@@ -134,8 +137,19 @@ impl Link {
                     Ok(got) => self.throttle.took(got),
                     Err(e) => return Ok(Event::Gone(e.to_string())),
                 }
+                self.assure()?;
             }
         }
+    }
+
+    /// Lets a worker that talks without a pause know that it is heard: an answer to what it asks waits behind all that
+    /// it said before.
+    fn assure(&mut self) -> Result<()> {
+        if self.assured.elapsed() < self.patience / 8 {
+            return Ok(());
+        }
+        self.assured = Instant::now();
+        self.say(&ToWorker::Ping, b"")
     }
 
     /// Does something that may take long, and lets the worker know meanwhile that nobody has died.

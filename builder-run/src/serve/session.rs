@@ -268,7 +268,7 @@ impl Server<'_> {
                 fresh = true;
                 continue;
             }
-            let held_back = view.holds_back() || self.spool.quarantined(self.name, clock::now()).is_some();
+            let held_back = view.holds_back() || self.is_withheld();
             match link.next(listeners, if held_back { RESCAN } else { IDLE })? {
                 Event::Message(other, _) => return Err(out_of_turn(&other, "nothing but heartbeats")),
                 Event::Look => {}
@@ -318,9 +318,14 @@ impl Server<'_> {
             .hint("this worker is not needed; stop it, or have the platform restored"))
     }
 
+    /// Whether this worker gets nothing now, whatever is queued.
+    fn is_withheld(&self) -> bool {
+        self.spool.quarantined(self.name, clock::now()).is_some() || self.spool.make_sure_of_room().is_err()
+    }
+
     /// The first build that may be taken now. What may not is set aside.
     fn claim_first(&self, view: &mut QueueView) -> Result<Option<HeldBuild<'_>>> {
-        if self.spool.quarantined(self.name, clock::now()).is_some() || self.spool.make_sure_of_room().is_err() {
+        if self.is_withheld() {
             return Ok(None);
         }
         while let Some(ticket) = view.pop() {

@@ -80,7 +80,10 @@ fn carry_out(
         Some(Why::Outcome(outcome)) => outcome,
         Some(Why::Deadline) => Outcome::TimedOut,
         Some(Why::Silence) => Outcome::Silent,
-        None => outcome_of(status?),
+        None => match talk.console_failed() {
+            Some(reason) => Outcome::Aborted { reason: reason.to_owned() },
+            None => outcome_of(status?),
+        },
     };
     Ok(Some(Ran { outcome, duration }))
 }

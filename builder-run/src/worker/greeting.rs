@@ -12,9 +12,6 @@ use spool::error::{At, Error, Kind, Result};
 use std::time::{Duration, Instant};
 use tracing::info;
 
-/// How long the server may take for each word.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// How long a signal may wait.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -24,6 +21,8 @@ pub struct Greeted {
     pub inbox: Inbox,
     /// After how long a worker that is not heard loses its build.
     pub grace: Duration,
+    /// How long the server may take for each word.
+    patience: Duration,
 }
 
 /// What the server says to a worker that comes back to a build.
@@ -37,9 +36,16 @@ pub enum Resumed {
 }
 
 impl Greeted {
-    /// Takes the server's greeting and answers it. Nothing when a signal came meanwhile.
-    pub fn new(streams: Streams, args: &WorkerArgs, instance: &str, signals: &Signals) -> Result<Option<Greeted>> {
-        let mut greeted = Greeted { streams, inbox: Inbox::default(), grace: Duration::ZERO };
+    /// Takes the server's greeting and answers it. Nothing when a signal came meanwhile. The server may take as long as
+    /// `patience` for each word.
+    pub fn new(
+        streams: Streams,
+        args: &WorkerArgs,
+        instance: &str,
+        signals: &Signals,
+        patience: Duration,
+    ) -> Result<Option<Greeted>> {
+        let mut greeted = Greeted { streams, inbox: Inbox::default(), grace: Duration::ZERO, patience };
         let (protocol, version, grace) = match greeted.hear(signals)? {
             Some(ToWorker::Hello { protocol, version, grace_seconds }) => (protocol, version, grace_seconds),
             Some(other) => {
@@ -87,7 +93,7 @@ impl Greeted {
 
     /// The next word that is no heartbeat.
     fn hear(&mut self, signals: &Signals) -> Result<Option<ToWorker>> {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + self.patience;
         let lost = |why: String| Error::new(Kind::TryAgain, format!("the connection is lost: {why}"));
         while !signals.caught() {
             match self.inbox.message::<ToWorker>().map_err(|e| lost(e.to_string()))? {

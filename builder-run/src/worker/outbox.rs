@@ -46,21 +46,19 @@ impl Feed {
     /// Sends a piece. False when there is nothing more for now.
     fn send(&mut self, to: &mut File, post: &Post) -> io::Result<bool> {
         self.kept.is_looked_at();
-        let mut ended = self.kept.has_ended();
+        let ended = self.kept.has_ended();
         match self.reader.next_chunk() {
             Ok(Some(chunk)) => {
                 send(to, &ToServer::Con { ms: chunk.ms, n: chunk.bytes.len() }, chunk.bytes)?;
                 return Ok(true);
             }
-            Ok(None) => {}
+            _ if self.told_end => {}
+            Ok(None) if !ended => {}
+            Ok(None) => self.told_end = post.send(Event::ConsoleSent),
             Err(e) => {
                 post.send(Event::ConsoleFailed(format!("its worker can't read what it printed: {e}")));
-                ended = true;
+                self.told_end = post.send(Event::ConsoleSent);
             }
-        }
-        if ended && !self.told_end {
-            self.told_end = true;
-            post.send(Event::ConsoleSent);
         }
         Ok(false)
     }

@@ -65,7 +65,7 @@ impl Reach {
         };
         let streams = transport.session()?;
         self.household.take_in(&transport.processes());
-        let greeted = Greeted::new(streams, &self.args, &self.instance, &self.signals)?;
+        let greeted = Greeted::new(streams, &self.args, &self.instance, &self.signals, patience)?;
         Ok(greeted.map(|greeted| Connected { greeted, transport }))
     }
 

@@ -58,6 +58,7 @@ pub struct Talk<'w> {
     process: Post,
     console: Option<Arc<Kept>>,
     console_sent: bool,
+    console_failed: Option<String>,
     upload: Option<u64>,
     over: bool,
 }
@@ -84,6 +85,7 @@ impl<'w> Talk<'w> {
             process: mailbox.post(),
             console: None,
             console_sent: true,
+            console_failed: None,
             upload: None,
             over: false,
         };
@@ -199,7 +201,10 @@ impl<'w> Talk<'w> {
                 Event::Message(message, _) => News::Message(message),
                 Event::Exited => News::Exited,
                 Event::ConsoleEnded => News::ConsoleEnded,
-                Event::ConsoleFailed(why) => News::ConsoleFailed(why),
+                Event::ConsoleFailed(why) => {
+                    self.console_failed.get_or_insert(why.clone());
+                    News::ConsoleFailed(why)
+                }
                 Event::Signal => News::Signal,
                 Event::Timeout => News::Timeout,
             });
@@ -262,5 +267,10 @@ impl<'w> Talk<'w> {
     /// Whether all that was printed is on its way to the server.
     pub fn is_console_sent(&self) -> bool {
         self.console_sent
+    }
+
+    /// Why the console lacks something, if it does: its end may come after that of the script.
+    pub fn console_failed(&self) -> Option<&str> {
+        self.console_failed.as_deref()
     }
 }
