@@ -11,8 +11,8 @@ use spool::record::Outcome;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// For how long nothing may be looked at while nothing is heard.
-const LOOK: Duration = Duration::from_secs(1);
+/// Nothing is looked at that is not told.
+const LONG: Duration = Duration::from_secs(3600);
 
 /// Offers go in messages of about this many bytes.
 const OFFER_BYTES: usize = 256 << 10;
@@ -52,7 +52,7 @@ pub fn hand_over(talk: &mut Talk<'_>, room: Option<&Room>, ran: Ran) -> Result<b
             talk.say(finish.clone());
             offered = true;
         }
-        match talk.next(LOOK)? {
+        match talk.next(LONG)? {
             News::Message(ToWorker::Finished { .. }) => return Ok(true),
             News::Message(ToWorker::Want { sha256 }) => {
                 if let Some(again) = sha256.iter().find(|digest| !sent.insert(**digest)) {

@@ -35,6 +35,8 @@ pub enum News {
     Uploaded,
     /// They can't be, and why.
     Refused(String),
+    /// The connection is lost, or all of the console is on its way.
+    Changed,
     /// The connection is another one, and the server knows nothing of what was offered.
     Again,
     /// The build is over: somebody ended it while the connection was lost.
@@ -181,21 +183,14 @@ impl<'w> Talk<'w> {
                         Kind::TryAgain | Kind::Io => self.lose(&error.to_string()),
                         _ => return Err(error),
                     }
-                    continue;
                 }
-                Event::Closed(why) => {
-                    self.lose(&why);
-                    continue;
-                }
+                Event::Closed(why) => self.lose(&why),
                 Event::Back(back) => self.come_back(back)?,
-                Event::Uploaded(Err(Failure::Lost(why))) => {
-                    self.lose(&format!("the upload failed: {why}"));
-                    continue;
-                }
+                Event::Uploaded(Err(Failure::Lost(why))) => self.lose(&format!("the upload failed: {why}")),
                 Event::Uploaded(Err(Failure::Refused(why))) => News::Refused(why),
                 Event::ConsoleSent => {
                     self.console_sent = true;
-                    continue;
+                    News::Changed
                 }
                 Event::Uploaded(Ok(())) => News::Uploaded,
                 Event::Message(message, _) => News::Message(message),
@@ -211,10 +206,11 @@ impl<'w> Talk<'w> {
         }
     }
 
-    fn lose(&mut self, why: &str) {
+    fn lose(&mut self, why: &str) -> News {
         warn!(build = %self.job.id, "the connection is lost: {why}");
         (self.session, self.upload) = (None, None);
         self.reconnect = Some(Reconnect::start(self.reach, &self.job.id, &self.job.lease, self.grace, self.mailbox));
+        News::Changed
     }
 
     fn come_back(&mut self, back: Back) -> Result<News> {

@@ -73,7 +73,7 @@ impl<'p> Watch<'p> {
                 News::Over => self.stop(Why::Over),
                 News::Signal => self.stop(Why::Asked),
                 News::ConsoleEnded => self.console_ended = true,
-                News::Message(_) | News::Again | News::Uploaded | News::Refused(_) | News::Timeout => {}
+                News::Message(_) | News::Changed | News::Again | News::Uploaded | News::Refused(_) | News::Timeout => {}
             }
         }
     }
