@@ -63,3 +63,18 @@ fn a_secret_that_is_missing_or_open_to_others_stops_the_build_and_not_the_worker
     assert_eq!(lab.ok(&["log", &plain]), "none\n", "the same worker goes on, without the secrets of others");
     lab.builder(&["add", "x", "s", "--platform", PLATFORM, "--secret", "../open/token"]).refused(65, "secret name");
 }
+
+/// Looking for many secrets takes longer than the script lives; what it printed counts all the same.
+#[test]
+fn a_console_that_lacks_something_is_no_success_however_late_that_is_seen() {
+    let lab = Lab::new();
+    let many: String = (0..500).map(|n| format!("secret number {n}\n")).collect();
+    put(&lab, "late", "many", 0o600);
+    std::fs::write(lab.path("secrets/late/many"), many).expect("many secrets");
+    let words = ["--every", "never", "--secret", "many", "--log-limit", "1kB"];
+    lab.job_with("late", "head -c 60000 /dev/zero", &words);
+    let id = lab.run("late");
+    assert_eq!(lab.local_worker("w", &[]).ended(), 0);
+    let outcome = lab.outcome(&id);
+    assert!(matches!(&outcome, Outcome::Aborted { reason } if reason.contains("more than 1000 bytes")), "{outcome:?}");
+}

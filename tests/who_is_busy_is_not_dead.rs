@@ -2,7 +2,8 @@
 //!
 //! The lab's grace time is two seconds, and a worker gives its server half of that.
 
-use harness::{Lab, eventually, wait_for};
+use harness::{Lab, Liar, eventually, wait_for};
+use serde_json::json;
 use spool::record::Outcome;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,24 @@ fn a_worker_that_hashes_for_longer_than_the_grace_time_keeps_its_build() {
     let Outcome::Aborted { reason } = result.outcome else { panic!("{:?}", result.outcome) };
     assert!(reason.contains("1000000 bytes"), "{reason}");
     assert!(build.attempts().expect("attempts").list.is_empty(), "it was never taken away");
+}
+
+/// The answer to its own ping would wait behind all that it said before.
+#[test]
+fn a_worker_that_talks_without_a_pause_is_told_that_it_is_heard() {
+    let lab = Lab::new();
+    lab.job("job", "true");
+    lab.run("job");
+    let mut worker = Liar::connect(&lab);
+    worker.hello();
+    worker.say(&json!({"t": "ready"}), b"");
+    let id = worker.hear_until("build")["id"].clone();
+    worker.say(&json!({"t": "accept", "id": id, "inputs": {}}), b"");
+    let until = Instant::now() + harness::DEADLINE;
+    while worker.overhear().is_none_or(|said| said["t"] != "ping") {
+        assert!(Instant::now() < until, "it hears nothing");
+        worker.say(&json!({"t": "con", "ms": 0, "n": 1}), b"x");
+    }
 }
 
 #[test]

@@ -78,6 +78,11 @@ impl Liar {
         }
     }
 
+    /// What the server has said already, if there is something.
+    pub fn overhear(&mut self) -> Option<Value> {
+        self.heard.try_recv().ok()
+    }
+
     /// The next message of this type; what comes before it is passed over, but for a ping.
     pub fn hear_until(&mut self, kind: &str) -> Value {
         loop {
