@@ -2,8 +2,8 @@
 //! stopped hearing it. Whoever watches gets each line once, in order. Only who stays away for longer than the grace time
 //! loses the build, and whatever comes from it then is refused.
 
-use harness::{Finished, Lab, Running, Sshd, eventually, wait_for};
-use rustix::process::{Pid, Signal, kill_process};
+use harness::{Finished, Lab, Running, Sshd, eventually, signal, wait_for};
+use rustix::process::{Pid, Signal};
 use spool::record::Outcome;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -64,33 +64,6 @@ impl Watcher {
     }
 }
 
-/// The processes of this lab whose command line has these words.
-fn processes(lab: &Lab, words: &[&str]) -> Vec<Pid> {
-    let root = lab.root().to_str().expect("UTF-8");
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        let line = String::from_utf8_lossy(&line).replace('\0', " ");
-        if line.contains(root) && words.iter().all(|word| line.contains(word)) && !line.starts_with("sh -c") {
-            found.extend(Pid::from_raw(pid));
-        }
-    }
-    found
-}
-
-/// What serves this worker.
-fn servers(lab: &Lab, worker: &str) -> Vec<Pid> {
-    processes(lab, &["builder-run serve", &format!("--worker {worker}")])
-}
-
-fn signal(processes: &[Pid], signal: Signal) {
-    assert!(!processes.is_empty(), "there is nobody to signal");
-    for process in processes {
-        let _ = kill_process(*process, signal);
-    }
-}
-
 fn whole(lab: &Lab, id: &str, worker: &Running, steps: u32) {
     let build = lab.finished(id);
     let result = build.result().expect("readable").expect("there");
@@ -111,7 +84,7 @@ fn the_server_process_is_killed_again_and_again() {
     let watcher = Watcher::of(&lab, &id);
     for step in 1..=4 {
         wait_for("the step was watched", || watcher.has() == lines(step * 100));
-        let before = servers(&lab, "w");
+        let before = lab.servers("w");
         signal(&before, Signal::KILL);
         if step == 2 {
             daemon.kill();
@@ -119,7 +92,7 @@ fn the_server_process_is_killed_again_and_again() {
         }
         // Said while nobody listens, or not; nobody knows.
         go(&lab, step);
-        wait_for("another server is there", || servers(&lab, "w").iter().any(|pid| !before.contains(pid)));
+        wait_for("another server is there", || lab.servers("w").iter().any(|pid| !before.contains(pid)));
     }
     assert_eq!(watcher.ended(), lines(500));
     whole(&lab, &id, &worker, 4);
@@ -143,7 +116,7 @@ fn processes_of_connections(lab: &Lab) -> Vec<Pid> {
         (name.starts_with("sshd: ") && !name.contains("listener")).then_some(parent)
     };
     let of = |server: Pid| std::iter::successors(Some(server), |pid| parent(*pid).and_then(Pid::from_raw)).skip(1);
-    processes(lab, &["builder-run serve"]).into_iter().flat_map(of).collect()
+    lab.processes(&["builder-run serve"]).into_iter().flat_map(of).collect()
 }
 
 #[test]
@@ -159,7 +132,7 @@ fn sshd_is_gone_for_a_while() {
     for step in 1..=2 {
         wait_for("the step was watched", || watcher.has() == lines(step * 100));
         kill_sshd(&mut sshd, &lab);
-        wait_for("nobody serves the build", || servers(&lab, "w0").is_empty());
+        wait_for("nobody serves the build", || lab.servers("w0").is_empty());
         let seen = lab.ok(&["ls"]);
         assert!(seen.contains("silent") && seen.contains("left"), "{seen}");
         go(&lab, step);
@@ -180,7 +153,7 @@ fn the_end_is_told_again_when_its_acknowledgement_was_lost() {
     let worker = lab.local_worker("w", &[]);
     wait_for("the script waits", || lab.ok(&["log", &id]) == lines(100));
     // The server is stopped while the worker says its last word, and dies over it.
-    let server = servers(&lab, "w");
+    let server = lab.servers("w");
     signal(&server, Signal::STOP);
     go(&lab, 1);
     wait_for("the script is over", || {
@@ -201,7 +174,7 @@ fn a_server_process_that_is_stopped_is_noticed_and_another_takes_its_place() {
     let worker = lab.local_worker("w", &[]);
     let watcher = Watcher::of(&lab, &id);
     wait_for("the step was watched", || watcher.has() == lines(100));
-    let stopped = servers(&lab, "w");
+    let stopped = lab.servers("w");
     signal(&stopped, Signal::STOP);
     wait_for("the worker notices", || worker.said().contains("the server was silent"));
     go(&lab, 1);
@@ -232,7 +205,7 @@ fn an_upload_that_breaks_is_taken_up_and_nothing_is_stored_twice() {
     for _ in 0..2 {
         wait_for("much of it is there", arriving);
         signal(&processes_of_connections(&lab), Signal::KILL);
-        wait_for("nobody serves the build", || servers(&lab, "w0").is_empty());
+        wait_for("nobody serves the build", || lab.servers("w0").is_empty());
     }
     let build = lab.finished(&id);
     let result = build.result().expect("readable").expect("there");
@@ -300,12 +273,12 @@ fn a_build_that_was_cancelled_while_its_worker_was_away_is_killed_there() {
     let worker = sshd.worker(&lab, "w0", &key, &[]);
     wait_for("it runs", || lab.ok(&["log", &id]) == lines(100));
     kill_sshd(&mut sshd, &lab);
-    wait_for("nobody serves the build", || servers(&lab, "w0").is_empty());
+    wait_for("nobody serves the build", || lab.servers("w0").is_empty());
     lab.ok(&["cancel", &id]);
     assert_eq!(lab.outcome(&id), Outcome::Cancelled);
     sshd.start(&lab);
     assert_eq!(worker.ended(), 0);
-    assert!(processes(&lab, &["go.1"]).is_empty(), "its script is dead");
+    assert!(lab.processes(&["go.1"]).is_empty(), "its script is dead");
 }
 
 #[test]
@@ -318,7 +291,7 @@ fn a_worker_that_was_started_anew_does_not_wait_for_what_it_had() {
     wait_for("it runs", || lab.ok(&["log", &id]) == lines(100));
     worker.kill();
     go(&lab, 1);
-    wait_for("nobody serves the build", || servers(&lab, "w").is_empty());
+    wait_for("nobody serves the build", || lab.servers("w").is_empty());
     let again = lab.local_worker("w", &[]);
     let build = lab.finished(&id);
     assert_eq!(build.attempts().expect("attempts").list.len(), 1);

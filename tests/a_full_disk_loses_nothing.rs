@@ -1,6 +1,7 @@
 //! Small file systems of their own on loop devices: full, with nothing but the reserve left, and mounted read-only.
 
-use harness::{Finished, Lab, PLATFORM, Running, wait_for};
+use harness::{Finished, Lab, PLATFORM, Running, signal, wait_for};
+use rustix::process::Signal;
 use spool::place::{End, Place};
 use spool::record::Outcome;
 use std::path::{Path, PathBuf};
@@ -278,6 +279,12 @@ fn builds_wait_for_room_where_that_is_configured_and_lose_nothing() {
     fourth.kill();
     wait_for("its build is queued again", || lab.build(&orphan).place.word() == "queued");
     assert!(ids.iter().all(|id| lab.build(id).place == Place::Active && lab.build(id).is_served()));
+    // One that was away meanwhile goes on where its server stopped hearing it.
+    let served = lab.servers("v");
+    signal(&served, Signal::STOP);
+    wait_for("its worker notices", || workers[0].said().contains("the server was silent"));
+    signal(&served, Signal::CONT);
+    wait_for("it is back, and waits again", || workers[0].said().matches(" waits for room").count() > 1);
     // A worker that is killed meanwhile is missed as always, and its build is queued for another.
     let fourth = lab.local_worker("y", &[]);
     fourth.kill();

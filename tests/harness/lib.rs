@@ -15,7 +15,7 @@ mod sshd;
 pub use cable::Weather;
 pub use liar::Liar;
 pub use network::Network;
-pub use process::{DEADLINE, Finished, Running, eventually, is_superuser, wait_for};
+pub use process::{DEADLINE, Finished, Running, eventually, is_superuser, signal, wait_for};
 pub use pty::Pty;
 pub use sshd::Sshd;
 

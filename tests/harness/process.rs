@@ -1,5 +1,7 @@
 //! Real processes, and waiting for what they do.
 
+use crate::Lab;
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -129,5 +131,35 @@ impl Drop for Running {
         if std::thread::panicking() {
             eprintln!("--- {} said:\n{}", self.name, self.said());
         }
+    }
+}
+
+impl Lab {
+    /// The processes whose command line has these words and the spool.
+    pub fn processes(&self, words: &[&str]) -> Vec<Pid> {
+        let root = self.root().to_str().expect("UTF-8");
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+            let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let line = String::from_utf8_lossy(&line).replace('\0', " ");
+            if line.contains(root) && words.iter().all(|word| line.contains(word)) && !line.starts_with("sh -c") {
+                found.extend(Pid::from_raw(pid));
+            }
+        }
+        found
+    }
+
+    /// What serves this worker.
+    pub fn servers(&self, worker: &str) -> Vec<Pid> {
+        self.processes(&["builder-run serve", &format!("--worker {worker}")])
+    }
+}
+
+/// Sends a signal to each of some processes, of which there must be one.
+pub fn signal(processes: &[Pid], signal: Signal) {
+    assert!(!processes.is_empty(), "there is nobody to signal");
+    for process in processes {
+        let _ = kill_process(*process, signal);
     }
 }

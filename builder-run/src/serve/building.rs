@@ -1,8 +1,9 @@
 //! Serving one build: from the script's hand-over to the acknowledged end.
 
+use super::allowance::Allowance;
 use super::link::{Event, Link, out_of_turn};
 use super::session::told_to_leave;
-use super::space;
+use super::{space, words};
 use crate::protocol::{LONGEST_CONSOLE, ToServer, ToWorker};
 use jiff::SignedDuration;
 use spool::Spool;
@@ -81,25 +82,27 @@ pub fn serve(context: &Context<'_>, link: &mut Link, held: HeldBuild<'_>) -> Res
             return Ok(Served::Unfit);
         }
     };
+    let serving = Serving::new(context, link, held, &request);
     let build = ToWorker::Build {
-        id: held.id().clone(),
+        id: serving.held.id().clone(),
         lease,
-        console_bytes: most_console(context, &request),
-        timeout_seconds: request.timeout_seconds.min(context.config.limits.build_seconds),
+        console_bytes: serving.allowance.console,
+        timeout_seconds: serving.allowance.runs,
         silence_seconds: request.silence_seconds,
         source_date: request.source_date,
         n: script.len(),
     };
     let mut said = Ok(());
     for one in &secrets {
-        said = said
-            .and_then(|()| link.say(&ToWorker::Secret { name: one.name.clone(), n: one.content.len() }, &one.content));
+        said = said.and_then(|()| {
+            serving.link.say(&ToWorker::Secret { name: one.name.clone(), n: one.content.len() }, &one.content)
+        });
     }
-    if said.and_then(|()| link.say(&build, &script)).is_err() {
-        held.give_up("its worker vanished before it was started", clock::now())?;
+    if said.and_then(|()| serving.link.say(&build, &script)).is_err() {
+        serving.held.give_up("its worker vanished before it was started", clock::now())?;
         return Ok(Served::Gone);
     }
-    Serving::new(context, link, held, &request).run()
+    serving.run()
 }
 
 /// Goes on with a build whose worker has come back.
@@ -126,23 +129,6 @@ enum Seen {
     TooLate,
 }
 
-/// When a script must be over and when it must be handed over. Its worker ends it in time; it gets a grace time more
-/// before it is told to, and clocks that differ cost nothing.
-fn ends(config: &Config, request: &Request, since: jiff::Timestamp) -> (jiff::Timestamp, jiff::Timestamp) {
-    let after = |at: jiff::Timestamp, seconds: u64| {
-        let seconds = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
-        at.checked_add(seconds).unwrap_or(jiff::Timestamp::MAX)
-    };
-    let runs = request.timeout_seconds.min(config.limits.build_seconds).saturating_add(config.grace_seconds.into());
-    let script = after(since, runs);
-    (script, after(script, config.limits.handover_seconds))
-}
-
-/// Bytes that the script may print.
-fn most_console(context: &Context<'_>, request: &Request) -> u64 {
-    request.console_bytes.unwrap_or(u64::MAX).min(context.config.limits.console_bytes)
-}
-
 struct Serving<'a, 'l, 's> {
     context: &'a Context<'a>,
     link: &'l mut Link,
@@ -157,23 +143,19 @@ struct Serving<'a, 'l, 's> {
     unfinished: Option<BuildResult>,
     /// Why the build was ended from here, once it was.
     stopped: Option<Outcome>,
-    /// Bytes that the script may print.
-    most_console: u64,
-    /// More was offered than a build may send; nothing of it is kept.
-    overflown: bool,
+    allowance: Allowance<'a>,
+    /// Nothing that was or will be offered is kept.
+    keeps_none: bool,
     touched: Instant,
     looked: Instant,
     since: jiff::Timestamp,
-    /// When the script must be over and when it must be handed over, whatever its worker says.
-    ends: (jiff::Timestamp, jiff::Timestamp),
 }
 
 impl<'a, 'l, 's> Serving<'a, 'l, 's> {
     fn new(context: &'a Context<'a>, link: &'l mut Link, held: HeldBuild<'s>, request: &Request) -> Self {
         let since = held.lease().ok().flatten().map_or_else(clock::now, |lease| lease.since);
         Serving {
-            most_console: most_console(context, request),
-            ends: ends(context.config, request, since),
+            allowance: Allowance::new(context.config, request, since),
             since,
             context,
             link,
@@ -184,7 +166,7 @@ impl<'a, 'l, 's> Serving<'a, 'l, 's> {
             finishing: None,
             unfinished: None,
             stopped: None,
-            overflown: false,
+            keeps_none: false,
             touched: Instant::now(),
             looked: Instant::now(),
         }
@@ -220,16 +202,17 @@ impl<'a, 'l, 's> Serving<'a, 'l, 's> {
                 ToServer::Accept { id, inputs } => self.accept(&id, &inputs)?,
                 ToServer::Input { name, .. } => self.input(&name, &data)?,
                 ToServer::Con { ms, .. } => self.console(ms, &data)?,
-                ToServer::Offer { files } => self.offer(files)?,
+                ToServer::Offer { files } => self.offer(files),
                 ToServer::Withdraw { reason } => {
-                    let reason = format!("its artifacts could not be uploaded: {}", tidy(&reason));
+                    let reason = format!("its artifacts could not be uploaded: {}", words::sentence(&reason));
                     self.keep_none(reason);
                 }
                 ToServer::Finish { outcome, duration_ms, executable, skipped } => {
                     self.finishing = Some(self.result(outcome, duration_ms, executable, skipped));
                 }
                 ToServer::Abandon { reason } => {
-                    self.held.give_up(&format!("its worker gave it back: {}", tidy(&reason)), clock::now())?;
+                    self.held
+                        .give_up(&format!("its worker gave it back: {}", words::sentence(&reason)), clock::now())?;
                     return Ok(Served::Gone);
                 }
                 other => return Err(out_of_turn(&other, "a message about the running build")),
@@ -255,10 +238,10 @@ impl<'a, 'l, 's> Serving<'a, 'l, 's> {
             self.stop(Outcome::Cancelled)?;
         }
         let now = clock::now();
-        if now > self.ends.1 {
+        if now > self.allowance.handed_over {
             return Ok(Seen::TooLate);
         }
-        if now > self.ends.0 {
+        if now > self.allowance.script_ends {
             self.stop(Outcome::TimedOut)?;
         }
         Ok(Seen::Nothing)
@@ -309,43 +292,34 @@ impl<'a, 'l, 's> Serving<'a, 'l, 's> {
             return Ok(());
         }
         let printed = self.console.as_ref().map_or(0, |console| console.length);
-        if printed + data.len() as u64 > self.most_console {
-            let reason = format!("it printed more than {} bytes", self.most_console);
+        if printed + data.len() as u64 > self.allowance.console {
+            let reason = format!("it printed more than {} bytes", self.allowance.console);
             return self.stop(Outcome::Aborted { reason });
         }
-        match space::append(self.context, self.link, &self.held, &mut self.console, (ms, data)) {
+        match space::append(self.context, self.link, &self.held, &mut self.console, (ms, data))? {
             Some(outcome) => self.stop(outcome),
             None => Ok(()),
         }
     }
 
-    fn offer(&mut self, files: Vec<crate::protocol::Offer>) -> Result<()> {
-        if self.overflown {
-            return Ok(());
+    fn offer(&mut self, files: Vec<crate::protocol::Offer>) {
+        if self.keeps_none {
+            return;
         }
         self.offered.extend(files.into_iter().map(|file| Offered {
             path: file.path,
             sha256: file.sha256,
             size: file.size,
         }));
-        let bytes = self.offered.iter().fold(0u64, |sum, one| sum.saturating_add(one.size));
-        let limits = &self.context.config.limits;
-        let too_much = if self.offered.len() as u64 > limits.artifacts || bytes > limits.artifact_bytes {
-            format!("it left more than {} artifacts or {} bytes", limits.artifacts, limits.artifact_bytes)
-        } else if self.offered.iter().any(|one| one.path.as_str().len() > limits.path_bytes) {
-            format!("it left an artifact whose path has more than {} bytes", limits.path_bytes)
-        } else {
-            return Ok(());
-        };
-        self.keep_none(too_much);
-        Ok(())
+        if let Some(reason) = self.allowance.refuses(&self.offered) {
+            self.keep_none(reason);
+        }
     }
 
-    /// Nothing that was or will be offered is kept.
     fn keep_none(&mut self, reason: String) {
         self.stopped = Some(Outcome::Aborted { reason });
         self.offered.clear();
-        self.overflown = true;
+        self.keeps_none = true;
     }
 
     /// Has the script killed, and remembers what the build is to end with.
@@ -364,7 +338,8 @@ impl<'a, 'l, 's> Serving<'a, 'l, 's> {
         executable: Vec<spool::artifact_path::ArtifactPath>,
         skipped: Vec<String>,
     ) -> BuildResult {
-        let mut result = BuildResult::unrun(self.stopped.clone().unwrap_or_else(|| printable(outcome)), clock::now());
+        let mut result =
+            BuildResult::unrun(self.stopped.clone().unwrap_or_else(|| words::outcome(outcome)), clock::now());
         result.started = Some(self.since);
         // It can't have taken longer than the worker had it.
         let had = clock::now().duration_since(self.since).as_millis().max(0);
@@ -373,7 +348,7 @@ impl<'a, 'l, 's> Serving<'a, 'l, 's> {
         result.artifacts = self.offered.len() as u64;
         result.artifact_bytes = self.offered.iter().map(|one| one.size).sum();
         result.executable = executable;
-        result.skipped = skipped.into_iter().take(100).map(|line| tidy(&line)).collect();
+        result.skipped = words::lines(skipped);
         result.system = self.context.system.clone();
         result
     }
@@ -382,14 +357,14 @@ impl<'a, 'l, 's> Serving<'a, 'l, 's> {
     fn starve(self, outcome: Outcome) -> Result<Served> {
         let result = self.unfinished.unwrap_or_else(|| BuildResult::unrun(outcome.clone(), clock::now()));
         let result = BuildResult { outcome, artifacts: 0, artifact_bytes: 0, executable: Vec::new(), ..result };
-        space::wait_for_an_end(self.context, self.link);
+        space::wait_for_an_end(self.context, self.link, &self.held)?;
         self.link.while_busy(|| self.held.finish(result, &Manifest::default()))?;
         Ok(Served::Gone)
     }
 
     /// Publishes and ends the build; hands itself back when contents are missing that the worker must upload.
     fn finish(self, mut result: BuildResult) -> Result<Option<Self>> {
-        space::wait_for_an_end(self.context, self.link);
+        space::wait_for_an_end(self.context, self.link, &self.held)?;
         let manifest = match self.link.while_busy(|| self.held.publish(&self.offered)) {
             Ok(Published::All(manifest)) => manifest,
             Ok(Published::Missing(mut missing)) => {
@@ -413,37 +388,9 @@ impl<'a, 'l, 's> Serving<'a, 'l, 's> {
     }
 }
 
-/// A worker's own words end up in files, on terminals and in mails: few, and printable.
-fn tidy(words: &str) -> String {
-    words.chars().filter(|c| !c.is_control()).take(300).collect()
-}
-
-fn printable(outcome: Outcome) -> Outcome {
-    match outcome {
-        Outcome::Aborted { reason } => Outcome::Aborted { reason: tidy(&reason) },
-        Outcome::Signalled { signal } if !(1..=127).contains(&signal) => {
-            Outcome::Aborted { reason: format!("its worker says that signal {signal} ended it") }
-        }
-        other => other,
-    }
-}
-
 fn input_name(name: &str) -> Result<&'static str> {
     [file::ENVIRONMENT, file::PACKAGES]
         .into_iter()
         .find(|known| *known == name)
         .ok_or_else(|| Error::new(Kind::Data, format!("`{}` is no input", name.escape_default())))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_workers_reason_has_no_line_of_its_own() {
-        let said = Outcome::Aborted { reason: format!("no\nBcc: x\x1b[2J{}", "y".repeat(1000)) };
-        let Outcome::Aborted { reason } = printable(said) else { panic!("another outcome") };
-        assert!(reason.starts_with("noBcc: x[2Jyy") && reason.len() == 300, "{reason}");
-        assert_eq!(printable(Outcome::Lost), Outcome::Lost);
-    }
 }

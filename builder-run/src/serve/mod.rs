@@ -1,5 +1,6 @@
 //! The forced command: all that a worker's key can do.
 
+mod allowance;
 mod building;
 mod confine;
 mod link;
@@ -7,6 +8,7 @@ mod session;
 mod space;
 mod throttle;
 mod upload;
+mod words;
 
 use crate::args::ServeArgs;
 use confine::Needed;

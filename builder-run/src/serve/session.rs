@@ -3,7 +3,8 @@
 use super::building::{self, Served};
 use super::link::{Event, Link, out_of_turn};
 use super::throttle::Throttle;
-use crate::protocol::{LONGEST_INSTANCE, PROTOCOL, ToServer, ToWorker};
+use super::words;
+use crate::protocol::{PROTOCOL, ToServer, ToWorker};
 use spool::Spool;
 use spool::build_id::BuildId;
 use spool::clock;
@@ -200,8 +201,8 @@ impl Server<'_> {
                         );
                     }
                     return Ok(Some(Welcome {
-                        instance: process(instance)?,
-                        system: bounded(system),
+                        instance: words::instance(instance)?,
+                        system: words::system(system),
                         wishes: platforms,
                     }));
                 }
@@ -343,12 +344,6 @@ impl Server<'_> {
     }
 }
 
-/// A worker's own words end up in files and on terminals: few, short, printable.
-fn bounded(system: BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let tidy = |text: String| text.chars().filter(|c| !c.is_control()).take(200).collect::<String>();
-    system.into_iter().take(32).map(|(key, value)| (tidy(key), tidy(value))).collect()
-}
-
 /// Takes what was told to the worker's server, and says whether it is to leave.
 pub fn told_to_leave(listeners: &[Listener]) -> bool {
     let mut leave = false;
@@ -356,11 +351,4 @@ pub fn told_to_leave(listeners: &[Listener]) -> bool {
         listener.news(|news| leave |= news == wake::LEAVE);
     }
     leave
-}
-
-fn process(instance: String) -> Result<String> {
-    if instance.len() > LONGEST_INSTANCE || !instance.bytes().all(|b| b.is_ascii_alphanumeric()) {
-        return Err(Error::new(Kind::Data, format!("an instance has at most {LONGEST_INSTANCE} letters and digits")));
-    }
-    Ok(instance)
 }
