@@ -279,6 +279,9 @@ fn builds_wait_for_room_where_that_is_configured_and_lose_nothing() {
     fourth.kill();
     wait_for("its build is queued again", || lab.build(&orphan).place.word() == "queued");
     assert!(ids.iter().all(|id| lab.build(id).place == Place::Active && lab.build(id).is_served()));
+    // Their grace time begins when the wait is over.
+    let later = spool::clock::now() + jiff::SignedDuration::from_secs(3);
+    wait_for("the lease is kept", || lab.build(&ids[0]).last_heard().is_some_and(|heard| heard > later));
     // One that was away meanwhile goes on where its server stopped hearing it.
     let served = lab.servers("v");
     signal(&served, Signal::STOP);
