@@ -1,6 +1,7 @@
 //! A model of a spool: which builds there are, in which state, and who has them.
 
 pub mod operation;
+mod workers;
 pub mod world;
 
 /// How many of each there are.
