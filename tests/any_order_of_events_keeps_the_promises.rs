@@ -51,4 +51,5 @@ fn bring_to_an_end(world: &mut World) {
         world.is_as_it_should_be(&Operation::Open);
     }
     assert_eq!(world.open(), 0, "they can't be brought to an end");
+    world.passes_a_deep_check();
 }

@@ -60,7 +60,12 @@ impl World {
         let cancelled = self.spool.cancel_requested(&id);
         assert_eq!(cancelled, self.known(&id).cancelled);
         let outcome = if cancelled { Outcome::Cancelled } else { Outcome::Exited { code: u8::from(!well) } };
-        let result = BuildResult { worker: Some(worker(w)), ..BuildResult::unrun(outcome, self.now()) };
+        let result = BuildResult {
+            worker: Some(worker(w)),
+            artifacts: offered.len() as u64,
+            artifact_bytes: offered.iter().map(|one| one.size).sum(),
+            ..BuildResult::unrun(outcome, self.now())
+        };
         let end = held.finish(result, &manifest).expect("finished");
         assert_eq!(end, if well && !cancelled { End::Done } else { End::Failed });
         self.known(&id).state = State::Ended(end);
