@@ -5,6 +5,7 @@
 
 mod bare;
 mod console;
+mod idle;
 mod latency;
 mod load;
 mod peers;
@@ -49,6 +50,7 @@ enum Section {
     Upload,
     Console,
     Schedule,
+    Idle,
 }
 
 fn main() -> ExitCode {
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
             Section::Upload => upload::measure(&site),
             Section::Console => console::measure(&site),
             Section::Schedule => schedule::measure(&site),
+            Section::Idle => idle::measure(&site),
         };
         for table in tables {
             println!("{table}");
