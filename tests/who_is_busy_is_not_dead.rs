@@ -5,6 +5,7 @@
 use harness::{Lab, Liar, eventually, wait_for};
 use serde_json::json;
 use spool::record::Outcome;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 #[test]
@@ -47,9 +48,19 @@ fn a_worker_that_is_slowed_down_keeps_its_build() {
     lab.configure("[limits]\nbytes_per_second = 150000\n");
     let _daemon = lab.daemon();
     // Four times the grace time's worth of console, and of an artifact.
-    lab.job("job", "head -c 1200000 /dev/zero | tr '\\0' x; head -c 1200000 /dev/urandom > big");
+    let printed = lab.path("printed");
+    let script = "head -c 1200000 /dev/zero | tr '\\0' x; head -c 1200000 /dev/urandom > big; touch ";
+    lab.job("job", &format!("{script}{}", printed.display()));
     let id = lab.run("job");
     let worker = lab.local_worker("w", &[]);
+    wait_for("it has printed all", || printed.exists());
+    let build = lab.root().join("active").join(&id);
+    let length = |path: &Path| path.metadata().map_or(0, |meta| meta.len());
+    assert!(length(&build.join("console.log")) < 1_200_000, "the server has not taken it all yet");
+    wait_for("an upload is on its way", || {
+        let names = spool::disk::names(&build.join("upload")).unwrap_or_default();
+        names.iter().any(|name| name.ends_with(".part") && length(&build.join("upload").join(name)) > 0)
+    });
     assert_eq!(lab.outcome(&id), Outcome::Exited { code: 0 }, "{}", worker.said());
     assert_eq!(lab.ok(&["log", &id]).len(), 1_200_000);
     assert_eq!(worker.said().matches("connected to").count(), 1, "{}", worker.said());
