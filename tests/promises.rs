@@ -29,12 +29,12 @@
 //! 17. Damage is named and mended, the rest goes on, and no byte of what is not understood is lost:
 //!     `damage_is_named_and_mended.rs`, `a_repair_guesses_nothing.rs`
 //! 18. An old spool stays readable, and a later one is left alone: `an_old_spool_stays_readable.rs`
-//!
-//! 17. Who waits costs little: `idle_workers_cost_little.rs`
+//! 19. Who waits costs little: `idle_workers_cost_little.rs`
 //!
 //! And at the door: `bad_input_is_refused_in_one_line.rs`, `the_client_finds_what_is_meant.rs`,
 //! `templates_build_what_they_say.rs`, `the_readme_is_true.rs`, `the_manual_names_what_there_is.rs`
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// A test file that nobody lists, or that Cargo does not know, would be forgotten.
@@ -53,4 +53,41 @@ fn each_promise_file_is_listed_here_and_known_to_cargo() {
         }
     }
     assert!(files >= 10, "only {files} files");
+}
+
+/// What RELIABILITY.md claims is shown by a test that is there.
+#[test]
+fn each_line_of_the_reliability_page_names_a_test_that_exists() {
+    let page = include_str!("../RELIABILITY.md");
+    let known = tests();
+    let mut rows = 0;
+    for line in
+        page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| fault") && !line.contains("---"))
+    {
+        rows += 1;
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").collect();
+        assert_eq!(cells.len(), 4, "{line}");
+        let named: Vec<&str> = cells[3].split('`').skip(1).step_by(2).collect();
+        assert!(!named.is_empty(), "no test is named in {line}");
+        for name in named {
+            assert!(known.contains(name), "there is no test {name}");
+        }
+    }
+    assert!(rows > 20, "only {rows} lines");
+}
+
+/// The names of all test files here and of the tests in them.
+fn tests() -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for entry in std::fs::read_dir(env!("CARGO_MANIFEST_DIR")).expect("the tests").flatten() {
+        let name = entry.file_name().into_string().expect("UTF-8");
+        if name.ends_with(".rs") {
+            let text = std::fs::read_to_string(entry.path()).expect("a test file");
+            let functions =
+                text.split("#[test]").skip(1).filter_map(|rest| rest.split("fn ").nth(1)?.split('(').next());
+            names.extend(functions.map(str::to_owned));
+            names.insert(name);
+        }
+    }
+    names
 }
