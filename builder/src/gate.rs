@@ -38,7 +38,7 @@ pub fn run(outer: &Cli, args: &GateArgs) -> Result<ExitCode> {
 fn greeting(args: &GateArgs) -> Error {
     let who = args.name.as_ref().map_or("this key".to_owned(), ToString::to_string);
     let may = match args.role {
-        Role::Read => "look: ls, next, history, show, log, watch, get",
+        Role::Read => "look: ls, next, history, show, diff, log, watch, get",
         Role::Submit => "look, and submit: add, run, cancel",
         Role::Admin => "do every verb of builder",
     };
@@ -88,6 +88,10 @@ fn check(args: &GateArgs, cli: &Cli, typed: &ArgMatches) -> Result<()> {
         Files::Editor => {
             refused(format!("`{verb}` starts no editor here"), "use `builder --host`, which starts it where you are")
         }
+        Files::Programs(without) => refused(
+            format!("`{verb}` starts no other programs here"),
+            &format!("say {without}, or use `builder --host`"),
+        ),
         Files::Output(..) => {
             refused(format!("`{verb}` writes no files of the server"), "say --tar, or use `builder --host`")
         }
@@ -130,6 +134,8 @@ mod tests {
                     "history j",
                     "platform ls",
                     "check --deep",
+                    "diff a b --plain",
+                    "diff j --json",
                 ]
                 .as_slice(),
             ),
@@ -177,6 +183,7 @@ mod tests {
             "builder set x --script /etc/passwd",
             "builder get x",
             "builder get x -o /tmp",
+            "builder diff a b",
             "builder worker add w /etc/passwd --platform p",
             "sh -c id",
             "/usr/lib/openssh/sftp-server",

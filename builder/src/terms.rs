@@ -24,6 +24,8 @@ pub enum Files<'a> {
     None,
     /// One that it reads, in the argument with this id. A missing path and `-` are standard input.
     Input(&'static str, Option<&'a Path>),
+    /// What workers have sent, which it gives to programs that are not builder's, unless this option is typed.
+    Programs(&'static str),
     /// A template: a name, or a path.
     Template(&'a str),
     /// It starts an editor, in which every file can be opened.
@@ -39,6 +41,8 @@ pub fn terms(verb: &Verb) -> Terms<'_> {
         Verb::Ls(_) | Verb::Watch(_) | Verb::Log(_) | Verb::Show(_) | Verb::Next(_) | Verb::History(_) => {
             (Some(Role::Read), Files::None)
         }
+        Verb::Diff(args) if args.plain || args.brief || args.json => (Some(Role::Read), Files::None),
+        Verb::Diff(_) => (Some(Role::Read), Files::Programs("--plain")),
         Verb::Check(args) if args.repair => (Some(Role::Admin), Files::None),
         Verb::Check(_) => (Some(Role::Read), Files::None),
         Verb::Get(args) if args.tar => (Some(Role::Read), Files::None),

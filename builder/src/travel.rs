@@ -58,6 +58,7 @@ pub fn pack<'a>(cli: &'a Cli, typed: &ArgMatches, globals: bool) -> Result<Parce
             changes.dropped = &["output", "force"];
             changes.added = Some("--tar");
         }
+        Files::Programs(without) => changes.added = Some(without),
         Files::Template(_) | Files::None => {}
         Files::Editor => return Err(Error::new(Kind::Internal, "an editor can't travel")),
     }

@@ -17,6 +17,7 @@ pub mod artifact_path;
 pub mod build_id;
 pub mod check;
 pub mod clock;
+pub mod compare;
 pub mod config;
 pub mod console;
 pub mod digest;

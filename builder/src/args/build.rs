@@ -49,6 +49,27 @@ pub struct ShowArgs {
     pub json: bool,
 }
 
+/// What to compare.
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// A build's id or a part of it, or a job
+    pub left: String,
+    /// Another one [default: of the job's builds with artifacts, the last two that differ]
+    pub right: Option<String>,
+    /// Only builds of this platform
+    #[arg(long, value_name = "PLATFORM")]
+    pub platform: Option<String>,
+    /// Say which artifacts differ, and not in what
+    #[arg(short, long, conflicts_with = "json")]
+    pub brief: bool,
+    /// Compare contents without diffoscope(1)
+    #[arg(long, conflicts_with_all = ["json", "brief"])]
+    pub plain: bool,
+    /// As JSON, without contents
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// What to copy, and where to.
 #[derive(Debug, Args)]
 pub struct GetArgs {

@@ -6,7 +6,7 @@ mod job;
 mod operator;
 
 pub use access::{CompleteArgs, CompletionArgs, GateArgs, Shell};
-pub use build::{CancelArgs, GetArgs, HistoryArgs, LogArgs, ShowArgs, WatchArgs};
+pub use build::{CancelArgs, DiffArgs, GetArgs, HistoryArgs, LogArgs, ShowArgs, WatchArgs};
 pub use job::{AddArgs, EditArgs, HowArgs, NextArgs, RmArgs, RunArgs, SetArgs, WhenArgs};
 pub use operator::{
     CheckArgs, DrainArgs, ListArgs, LsArgs, PlatformArgs, PlatformVerb, WorkerAddArgs, WorkerRmArgs, WorkerVerb,
@@ -81,6 +81,8 @@ pub enum Verb {
     Log(LogArgs),
     /// Print the record of a build
     Show(ShowArgs),
+    /// Compare two builds: what went in, and what came out
+    Diff(DiffArgs),
     /// Copy a build's artifacts
     Get(GetArgs),
     /// End a queued or a running build

@@ -3,6 +3,7 @@
 pub mod add;
 pub mod cancel;
 pub mod check;
+pub mod diff;
 pub mod drain;
 pub mod edit;
 pub mod get;
