@@ -30,7 +30,8 @@
 //!     `damage_is_named_and_mended.rs`, `a_repair_guesses_nothing.rs`
 //! 18. An old spool stays readable, and a later one is left alone: `an_old_spool_stays_readable.rs`
 //! 19. Who waits costs little: `idle_workers_cost_little.rs`
-//! 20. What differs between two builds is named: `two_builds_are_compared.rs`
+//! 20. The record says what was reproduced, and what differs is named: `a_record_says_what_was_reproduced.rs`,
+//!     `two_builds_are_compared.rs`
 //!
 //! And at the door: `bad_input_is_refused_in_one_line.rs`, `the_client_finds_what_is_meant.rs`,
 //! `templates_build_what_they_say.rs`, `the_readme_is_true.rs`, `the_manual_names_what_there_is.rs`

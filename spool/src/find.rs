@@ -210,7 +210,7 @@ pub(crate) fn is_of(name: &str, job: &JobName, platform: Option<&Platform>) -> b
     })
 }
 
-impl Build<'_> {
+impl<'s> Build<'s> {
     /// Its directory, as far as known; it may have moved.
     pub fn dir(&self) -> PathBuf {
         let layout = self.spool.layout();
@@ -298,32 +298,16 @@ impl Build<'_> {
         Timestamp::from_millisecond(i64::try_from(since_epoch.as_millis()).ok()?).ok()
     }
 
-    /// Finished builds of the same job with the same output, this one left out, the newest first.
-    pub fn reproductions(&self, result: &BuildResult) -> Result<Vec<(Self, BuildResult)>> {
-        let Some(output) = &result.output else { return Ok(Vec::new()) };
-        self.others(None, |other| other.output.as_ref() == Some(output))
-    }
-
-    /// Finished builds of the same job with the same input and another output, the newest first.
-    pub fn irreproducible_with(&self, result: &BuildResult) -> Result<Vec<(Self, BuildResult)>> {
-        let (Some(input), Some(output)) = (&result.input, &result.output) else { return Ok(Vec::new()) };
-        let differs =
-            |other: &BuildResult| other.input.as_ref() == Some(input) && other.output.is_some_and(|o| o != *output);
-        self.others(Some(self.id.platform()), differs)
-    }
-
-    /// A damaged record of another build must not hide the good ones.
-    fn others(
-        &self,
-        platform: Option<&Platform>,
-        wanted: impl Fn(&BuildResult) -> bool,
-    ) -> Result<Vec<(Self, BuildResult)>> {
-        let builds = self.spool.ended_builds(usize::MAX, |name| is_of(name, self.id.job(), platform))?;
-        let results = builds.into_iter().filter(|build| build.id != self.id).filter_map(|build| {
-            let result = build.result().ok().flatten().filter(&wanted)?;
-            Some((Build { spool: self.spool, id: build.id, place: build.place }, result))
+    /// The other finished builds of the same job, with how they ended, the newest first.
+    ///
+    /// A damaged record of one must not hide the others.
+    pub(crate) fn siblings(&self) -> Result<Vec<(Build<'s>, BuildResult)>> {
+        let builds = self.spool.ended_of(self.id.job(), None, usize::MAX)?;
+        let with_results = builds.into_iter().filter(|build| build.id != self.id).filter_map(|build| {
+            let result = build.result().ok().flatten()?;
+            Some((build, result))
         });
-        Ok(results.collect())
+        Ok(with_results.collect())
     }
 }
 

@@ -5,10 +5,11 @@ use crate::{out, text};
 use serde::Serialize;
 use spool::artifact_path::ArtifactPath;
 use spool::build_id::BuildId;
+use spool::compare::Related;
 use spool::digest::Sha256;
 use spool::error::Result;
 use spool::find::Build;
-use spool::name::WorkerName;
+use spool::name::{Platform, WorkerName};
 use spool::record::{Attempt, BuildResult, Lease, Request};
 use spool::{Spool, clock};
 use std::path::PathBuf;
@@ -27,6 +28,7 @@ struct Record {
     lost: Vec<String>,
     reproduced_by: Vec<Other>,
     irreproducible_with: Vec<Other>,
+    compare_with: Comparable,
 }
 
 #[derive(Serialize)]
@@ -40,8 +42,19 @@ struct Artifact {
 #[derive(Serialize)]
 struct Other {
     build: BuildId,
+    platform: Platform,
     same_input: bool,
     worker: Option<WorkerName>,
+}
+
+/// Builds on the same platform that one may want to compare it with.
+#[derive(Serialize)]
+struct Comparable {
+    latest: Option<BuildId>,
+    /// With another output.
+    next: Option<BuildId>,
+    /// With another output.
+    previous: Option<BuildId>,
 }
 
 /// Shows a build.
@@ -56,16 +69,14 @@ pub fn run(spool: &Spool, args: &ShowArgs) -> Result<()> {
 
 fn record(build: &Build<'_>) -> Result<Record> {
     let result = build.result()?;
-    let (mut reproduced_by, mut irreproducible_with) = (Vec::new(), Vec::new());
-    if let Some(result) = &result {
-        let other = |(other, its): (Build<'_>, BuildResult)| Other {
-            build: other.id,
-            same_input: its.input.is_some() && its.input == result.input,
-            worker: its.worker,
-        };
-        reproduced_by.extend(build.reproductions(result)?.into_iter().map(other));
-        irreproducible_with.extend(build.irreproducible_with(result)?.into_iter().map(other));
-    }
+    let related = result.as_ref().map(|result| Related::to(build, result)).transpose()?.unwrap_or_default();
+    let input = result.as_ref().and_then(|result| result.input);
+    let other = |(other, its): (Build<'_>, BuildResult)| Other {
+        platform: other.id.platform().clone(),
+        same_input: input.is_some() && its.input == input,
+        build: other.id,
+        worker: its.worker,
+    };
     let size = |path: &ArtifactPath| build.artifact(path).symlink_metadata().ok().map(|meta| meta.len());
     Ok(Record {
         state: build.place.word(),
@@ -82,8 +93,13 @@ fn record(build: &Build<'_>) -> Result<Record> {
         lost: build.lost()?,
         build: build.id.clone(),
         result,
-        reproduced_by,
-        irreproducible_with,
+        reproduced_by: related.reproductions.into_iter().map(other).collect(),
+        irreproducible_with: related.irreproducible.into_iter().map(other).collect(),
+        compare_with: Comparable {
+            latest: related.latest.map(|build| build.id),
+            next: related.next.map(|build| build.id),
+            previous: related.previous.map(|build| build.id),
+        },
     })
 }
 
@@ -102,7 +118,19 @@ fn render(record: &Record) -> String {
     said += &section("Lost to damage", &record.lost.iter().map(|name| vec![text::tame(name)]).collect::<Vec<_>>());
     let title = format!("Reproduced by {}", text::count(record.reproduced_by.len(), "build"));
     said += &others(&title, &record.reproduced_by);
-    said + &others("Same input, different output (not reproducible!)", &record.irreproducible_with)
+    said += &others("Same input, different output (not reproducible!)", &record.irreproducible_with);
+    said + &comparisons(&record.compare_with)
+}
+
+/// What `builder diff` takes.
+fn comparisons(with: &Comparable) -> String {
+    let known = [
+        ("latest", &with.latest),
+        ("next with different output", &with.next),
+        ("previous with different output", &with.previous),
+    ];
+    let rows = known.into_iter().filter_map(|(what, build)| Some(vec![what.to_owned(), build.as_ref()?.to_string()]));
+    section("Comparisons with other builds on the same platform", &rows.collect::<Vec<_>>())
 }
 
 fn outcome(id: &BuildId, result: &BuildResult) -> String {
@@ -161,7 +189,7 @@ fn others(title: &str, others: &[Other]) -> String {
     let row = |one: &Other| {
         let input = if one.same_input { "same input" } else { "different input" };
         let worker = one.worker.as_ref().map(|worker| format!("worker {worker}")).unwrap_or_default();
-        vec![one.build.to_string(), input.to_owned(), worker]
+        vec![one.build.to_string(), one.platform.to_string(), input.to_owned(), worker]
     };
     section(title, &others.iter().map(row).collect::<Vec<_>>())
 }

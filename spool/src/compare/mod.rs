@@ -2,8 +2,10 @@
 //! is not compared.
 
 mod list;
+mod related;
 
 pub use list::{Change, Form, List};
+pub use related::Related;
 
 use crate::artifact_path::ArtifactPath;
 use crate::build_id::BuildId;
