@@ -138,7 +138,7 @@ fn about_how_many_they_are() {
     let sha256 = Sha256::of(b"").to_string();
     let tiny: Vec<Value> = (0..2000).map(|n| json!({"path": format!("{n}"), "size": 0, "sha256": sha256})).collect();
     let offer = json!({"t": "offer", "files": tiny});
-    // Ten million files, of which the first hundred thousand are looked at.
+    // After the first hundred thousand they are not looked at, whether ten million come or these.
     for _ in 0..60 {
         liar.say(&offer, b"");
     }

@@ -114,6 +114,7 @@ fn what_every_kind_of_build_leaves_is_what_the_document_lists() {
         seen.contains("workers/WORKER.health")
     });
     worker.take();
+    lab.ended().iter().for_each(|build| drop(lab.ok(&["pin", build.id.as_str()])));
     look(&lab, &mut seen);
     damage_and_repair(&lab, &mut seen);
     seen.insert("tmp/DRAFT".to_owned());
@@ -165,7 +166,7 @@ fn impossible(path: &str) -> bool {
     let ends = ["result.toml", "manifest", "artifacts/", "artifacts/PATH"];
     let only_active = file.starts_with("upload/") || file == "lease.toml";
     let open = queued || active;
-    (open && file == "lost")
+    (open && ["lost", "pinned"].contains(&file))
         || (queued && (only_active || once_begun.contains(&file) || ends.contains(&file)))
         || (over && only_active)
         // Seen only for an instant, if at all.

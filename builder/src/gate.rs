@@ -134,6 +134,7 @@ mod tests {
                     "history j",
                     "platform ls",
                     "check --deep",
+                    "gc --dry-run",
                     "diff a b --plain",
                     "diff j --json",
                 ]
@@ -146,9 +147,11 @@ mod tests {
                     "run j --set A=b",
                     "add j - --platform p --replace",
                     "add j - --platform p --secret s",
+                    "add j - --platform p --keep builds=1",
                     "set j --every daily",
                 ],
             ),
+            (Role::Admin, &["gc", "pin x", "unpin x"]),
             (Role::Admin, &["edit j --from -", "platform drop p", "drain", "worker release w", "set j --script -"]),
             (
                 Role::Admin,

@@ -43,6 +43,8 @@ pub fn terms(verb: &Verb) -> Terms<'_> {
         }
         Verb::Diff(args) if args.plain || args.brief || args.json => (Some(Role::Read), Files::None),
         Verb::Diff(_) => (Some(Role::Read), Files::Programs("--plain")),
+        Verb::Gc(args) if args.dry_run => (Some(Role::Read), Files::None),
+        Verb::Gc(_) | Verb::Pin(_) | Verb::Unpin(_) => (Some(Role::Admin), Files::None),
         Verb::Check(args) if args.repair => (Some(Role::Admin), Files::None),
         Verb::Check(_) => (Some(Role::Read), Files::None),
         Verb::Get(args) if args.tar => (Some(Role::Read), Files::None),
@@ -73,7 +75,8 @@ pub fn terms(verb: &Verb) -> Terms<'_> {
     Terms { role, files, draws: matches!(verb, Verb::Ls(_) | Verb::Watch(_) | Verb::History(_)) }
 }
 
-/// A script that reads a secret can send it anywhere, and one that takes another's place gets what that one had.
+/// A script that reads a secret can send it anywhere, one that takes another's place gets what that one had, and builds of
+/// an earlier job of its name go when it says so.
 fn role_of_add(args: &AddArgs) -> Role {
-    if args.replace || !args.how.secrets.is_empty() { Role::Admin } else { Role::Submit }
+    if args.replace || !args.how.secrets.is_empty() || args.how.keep.is_some() { Role::Admin } else { Role::Submit }
 }

@@ -16,6 +16,7 @@ mod errand;
 mod eyes;
 mod hooks;
 mod house;
+mod retention;
 mod timers;
 
 use clap::Parser;
@@ -77,6 +78,10 @@ fn run(args: &Args) -> Result<()> {
         tracing::warn!("{weakness}");
     }
     let mut daemon = daemon::Daemon::new(&spool, &config)?;
+    match args.once {
+        true => retention::round(&spool, &config.keep),
+        false => retention::start(&spool, &config.keep),
+    }
     let _door = if args.once { None } else { open_door(&spool, &config, args.config.as_deref()) };
     daemon.run(args.once)
 }

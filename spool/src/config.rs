@@ -3,6 +3,7 @@
 use crate::artifact_path::ArtifactPath;
 use crate::disk;
 use crate::error::{At, Error, Kind, Result};
+use crate::keep::Keep;
 use crate::layout::Layout;
 use crate::role::Roles;
 use crate::room::Reserve;
@@ -63,6 +64,8 @@ pub struct Config {
     pub socket: Option<PathBuf>,
     /// What a build may send, and how many may wait.
     pub limits: Limits,
+    /// How long finished builds are kept, of jobs that say nothing of their own; `disk` is for all together.
+    pub keep: Keep,
     /// What local users may do through builderd.
     pub roles: Roles,
 }
@@ -121,6 +124,7 @@ impl Default for Config {
             secrets: place::SECRETS.into(),
             socket: None,
             limits: Limits::default(),
+            keep: Keep::default(),
             roles: Roles::default(),
         }
     }
@@ -158,6 +162,8 @@ impl Config {
             };
         };
         let mut config: Config = record::parse_written(path, &bytes, Kind::Config)?;
+        let wrong = |e: Error| Error::new(Kind::Config, format!("{}: {e}", path.display()));
+        config.keep.check().map_err(wrong)?;
         config.file = named.map(|named| std::path::absolute(named).at("find", named)).transpose()?;
         Ok(config)
     }

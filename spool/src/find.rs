@@ -157,6 +157,13 @@ impl Spool {
         let shown: String = text.chars().take(100).flat_map(char::escape_default).collect();
         let place = platform.map(|platform| format!(" on {platform}")).unwrap_or_default();
         let mut found = self.with_part(text, platform)?;
+        if let Ok(job) = text.parse::<JobName>()
+            && found.is_empty()
+            && self.job_names()?.contains(&job)
+        {
+            return Err(Error::new(Kind::NoInput, format!("there is no build of {job}{place} yet"))
+                .hint(format!("`builder run {job}` queues one")));
+        }
         match found.len() {
             0 => Err(Error::new(Kind::NoInput, format!("there is no build or job `{shown}`{place}"))
                 .hint(self.near(text, platform)?)),

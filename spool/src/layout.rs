@@ -55,6 +55,8 @@ pub mod file {
     pub const ENVIRONMENT: &str = "environment";
     /// The packages that the worker's system had.
     pub const PACKAGES: &str = "packages";
+    /// Why it is never removed.
+    pub const PINNED: &str = "pinned";
     /// The files whose content is lost.
     pub const LOST: &str = "lost";
 }

@@ -30,6 +30,7 @@ pub mod find;
 pub mod health;
 pub mod held;
 pub mod job;
+pub mod keep;
 pub mod layout;
 pub mod manifest;
 pub mod mend;

@@ -94,3 +94,20 @@ pub struct CancelArgs {
     /// A build's id or a part of it, or a job
     pub build: String,
 }
+
+/// What to keep for good.
+#[derive(Debug, Args)]
+pub struct PinArgs {
+    /// A build's id or a part of it, or a job
+    pub build: String,
+    /// Why, in a line
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+}
+
+/// What need not be kept any more.
+#[derive(Debug, Args)]
+pub struct UnpinArgs {
+    /// A build's id or a part of it, or a job
+    pub build: String,
+}

@@ -102,6 +102,9 @@ pub struct HowArgs {
     /// How many builds may run on a platform at once [default: 1]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000), value_name = "N")]
     pub concurrency: Option<u32>,
+    /// How long finished builds are kept: some of builds=N,days=N,disk=SIZE; or all; or usual
+    #[arg(long, value_name = "WHAT")]
+    pub keep: Option<String>,
     /// A secret that the script may read; more than once for more than one; or none
     #[arg(long = "secret", value_name = "NAME")]
     pub secrets: Vec<String>,

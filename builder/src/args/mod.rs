@@ -6,10 +6,10 @@ mod job;
 mod operator;
 
 pub use access::{CompleteArgs, CompletionArgs, GateArgs, Shell};
-pub use build::{CancelArgs, DiffArgs, GetArgs, HistoryArgs, LogArgs, ShowArgs, WatchArgs};
+pub use build::{CancelArgs, DiffArgs, GetArgs, HistoryArgs, LogArgs, PinArgs, ShowArgs, UnpinArgs, WatchArgs};
 pub use job::{AddArgs, EditArgs, HowArgs, NextArgs, RmArgs, RunArgs, SetArgs, WhenArgs};
 pub use operator::{
-    CheckArgs, DrainArgs, ListArgs, LsArgs, PlatformArgs, PlatformVerb, WorkerAddArgs, WorkerRmArgs, WorkerVerb,
+    CheckArgs, DrainArgs, GcArgs, ListArgs, LsArgs, PlatformArgs, PlatformVerb, WorkerAddArgs, WorkerRmArgs, WorkerVerb,
 };
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -89,6 +89,12 @@ pub enum Verb {
     Cancel(CancelArgs),
     /// Show how the builds of a job went
     History(HistoryArgs),
+    /// Keep a build for good, whatever `gc` removes
+    Pin(PinArgs),
+    /// Let a build go when its time comes
+    Unpin(UnpinArgs),
+    /// Remove finished builds that are not to be kept, and what only they had
+    Gc(GcArgs),
     /// List, pause and drop platforms
     #[command(subcommand, arg_required_else_help = false)]
     Platform(PlatformVerb),

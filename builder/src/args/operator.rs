@@ -36,6 +36,17 @@ pub struct DrainArgs {
     pub off: bool,
 }
 
+/// How to remove what is not to be kept.
+#[derive(Debug, Args)]
+pub struct GcArgs {
+    /// Say what would go, and why, and remove nothing
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// How to check.
 #[derive(Debug, Args)]
 pub struct CheckArgs {

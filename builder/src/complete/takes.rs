@@ -44,7 +44,7 @@ pub fn takes(verb: &[&str], argument: &str) -> Option<Takes> {
         (_, "after") => JobOrNone,
         (["set" | "edit" | "rm" | "run" | "next" | "history"], "name") => Job,
         (["cancel"], "build") => Build(|place| !matches!(place, Place::Ended(_))),
-        (["get"], "build") => Build(|place| matches!(place, Place::Ended(_))),
+        (["get" | "pin" | "unpin"], "build") => Build(|place| matches!(place, Place::Ended(_))),
         (["diff"], "left" | "right") => Build(|place| matches!(place, Place::Ended(_))),
         (["watch" | "log" | "show"], "build") => Build(|_| true),
         (["get"], "paths") => Artifact,

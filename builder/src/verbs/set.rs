@@ -29,8 +29,9 @@ pub fn run(spool: &Spool, args: &SetArgs) -> Result<()> {
 
 fn is_nothing(args: &SetArgs) -> bool {
     let WhenArgs { every, cron, tz, at, next, jitter, after } = &args.when;
-    let HowArgs { priority, timeout, silence, log_limit, retries, retry_failures, concurrency, secrets } = &args.how;
-    let texts = [every, cron, tz, at, next, jitter, timeout, silence, log_limit, retry_failures];
+    let HowArgs { priority, timeout, silence, log_limit, retries, retry_failures, concurrency, keep, secrets } =
+        &args.how;
+    let texts = [every, cron, tz, at, next, jitter, timeout, silence, log_limit, retry_failures, keep];
     let lists = [after, secrets, &args.values, &args.platforms];
     texts.iter().all(|text| text.is_none())
         && lists.iter().all(|list| list.is_empty())

@@ -9,6 +9,7 @@ use spool::compare::Related;
 use spool::digest::Sha256;
 use spool::error::Result;
 use spool::find::Build;
+use spool::keep::Pin;
 use spool::name::{Platform, WorkerName};
 use spool::record::{Attempt, BuildResult, Lease, Request};
 use spool::{Spool, clock};
@@ -23,6 +24,7 @@ struct Record {
     request: Option<Request>,
     lease: Option<Lease>,
     result: Option<BuildResult>,
+    pinned: Option<Pin>,
     lost_attempts: Vec<Attempt>,
     artifacts: Vec<Artifact>,
     lost: Vec<String>,
@@ -84,6 +86,7 @@ fn record(build: &Build<'_>) -> Result<Record> {
         files: build.files(),
         request: build.request()?,
         lease: build.lease()?,
+        pinned: build.pin(),
         lost_attempts: build.attempts()?.list,
         artifacts: build
             .manifest()?
@@ -109,6 +112,10 @@ fn render(record: &Record) -> String {
     match &record.result {
         Some(result) => said += &outcome(id, result),
         None => said += &so_far(record),
+    }
+    if let Some(pin) = &record.pinned {
+        let reason = pin.reason.as_ref().map(|reason| format!(": {}", text::tame(reason))).unwrap_or_default();
+        said += &format!("Pinned {}{reason}\n", text::time(pin.since));
     }
     for (n, lost) in record.lost_attempts.iter().enumerate() {
         said += &format!("Attempt {} lost with worker {}: {}\n", n + 1, lost.lease.worker, lost.reason);

@@ -1,6 +1,6 @@
 //! What `add` and `set` say of a job, put into it.
 
-use super::{bytes, names, or_none, seconds};
+use super::{bytes, keep, names, or_none, seconds};
 use crate::args::{HowArgs, WhenArgs};
 use jiff::Timestamp;
 use spool::error::{Error, Kind, Result};
@@ -93,6 +93,9 @@ pub fn apply(job: &mut Job, how: &HowArgs) -> Result<()> {
     }
     if let Some(concurrency) = how.concurrency {
         job.concurrency = concurrency;
+    }
+    if let Some(text) = &how.keep {
+        job.keep = keep(text)?;
     }
     if !how.secrets.is_empty() {
         job.secrets = names(&how.secrets)?;

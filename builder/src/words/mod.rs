@@ -8,6 +8,7 @@ pub use script::{from_template, open, script};
 use jiff::SignedDuration;
 use spool::error::{Error, Kind, Result};
 use spool::job::Platforms;
+use spool::keep::{Keep, Size};
 use spool::name::Platform;
 use std::collections::BTreeMap;
 
@@ -71,26 +72,35 @@ pub fn or_none<T>(text: &str, parse: impl FnOnce(&str) -> Result<T>) -> Result<O
     if text == "none" { Ok(None) } else { parse(text).map(Some) }
 }
 
-/// Bytes: a number, and perhaps a unit of powers of 1000 (`kB`, `MB`) or 1024 (`KiB`, `MiB`).
+/// Bytes: a number, and perhaps a unit, see [`Size`].
 pub fn bytes(option: &str, text: &str) -> Result<u64> {
-    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
-    let unit = match unit.trim_start().to_ascii_lowercase().as_str() {
-        "" | "b" => Some(1),
-        "k" | "kb" => Some(1_000),
-        "m" | "mb" => Some(1_000_000),
-        "g" | "gb" => Some(1_000_000_000),
-        "t" | "tb" => Some(1_000_000_000_000),
-        "kib" => Some(1 << 10),
-        "mib" => Some(1 << 20),
-        "gib" => Some(1 << 30),
-        "tib" => Some(1 << 40),
-        _ => None,
+    let size = text.parse::<Size>().map(Size::bytes);
+    size.map_err(|e| Error::new(Kind::Usage, format!("{option} {e}")))
+}
+
+/// What is kept: `builds=50,days=90,disk=200GB`, some of these; or `all`. Nothing for `usual`.
+pub fn keep(text: &str) -> Result<Option<Keep>> {
+    let wrong = || {
+        Error::new(Kind::Usage, format!("--keep `{}` says nothing that can be kept", shown(text)))
+            .hint("give some of builds=N,days=N,disk=SIZE, each 1 or more; or all, or usual for what builder.toml says")
     };
-    let bytes = number.parse::<u64>().ok().zip(unit).and_then(|(number, unit)| number.checked_mul(unit));
-    bytes.filter(|bytes| *bytes > 0).ok_or_else(|| {
-        Error::new(Kind::Usage, format!("{option} `{}` is no size", shown(text)))
-            .hint("give a number with a unit, such as 500kB, 200MB or 1GiB")
-    })
+    let mut keep = Keep::default();
+    match text {
+        "usual" => return Ok(None),
+        "all" => return Ok(Some(keep)),
+        _ => {}
+    }
+    for pair in text.split(',') {
+        let (name, value) = pair.split_once('=').ok_or_else(wrong)?;
+        match name.trim() {
+            "builds" => keep.builds = Some(value.parse().map_err(|_| wrong())?),
+            "days" => keep.days = Some(value.parse().map_err(|_| wrong())?),
+            "disk" => keep.disk = Some(value.parse().map_err(|_| wrong())?),
+            _ => return Err(wrong()),
+        }
+    }
+    keep.check().map_err(|_| wrong())?;
+    Ok(Some(keep))
 }
 
 /// NAME=VALUE, some times.
@@ -115,19 +125,10 @@ mod tests {
 
     #[test]
     fn sizes_and_durations_are_read_or_refused() {
-        let table = [
-            ("1", Some(1)),
-            ("500kB", Some(500_000)),
-            ("200MB", Some(200_000_000)),
-            ("1GiB", Some(1 << 30)),
-            ("2g", Some(2_000_000_000)),
-        ];
-        for (text, expected) in table {
-            assert_eq!(bytes("--log-limit", text).ok(), expected, "{text}");
-        }
-        for text in ["", "0", "MB", "-1", "1.5MB", "1XB", "99999999999TB"] {
-            assert_eq!(bytes("--log-limit", text).unwrap_err().kind(), Kind::Usage, "{text}");
-        }
+        assert_eq!(bytes("--log-limit", "200MB").unwrap(), 200_000_000);
+        let refused = bytes("--log-limit", "1XB").unwrap_err();
+        let said = "--log-limit `1XB` is no size; give a number with a unit, such as 500kB, 200MB or 1GiB";
+        assert_eq!((refused.kind(), refused.to_string().as_str()), (Kind::Usage, said));
         assert_eq!(seconds("--timeout", "1h30m", 1).unwrap(), 5400);
         assert!(seconds("--timeout", "0s", 1).is_err() && seconds("--timeout", "90", 1).is_err());
         assert_eq!(seconds("--jitter", "0s", 0).unwrap(), 0);

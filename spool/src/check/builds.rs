@@ -145,7 +145,7 @@ fn unserved(eye: &mut Eye<'_>, dir: &Entry, id: &BuildId) -> Result<()> {
     if !eye.fits(dir, Shape::Directory) {
         return Ok(());
     }
-    let members = members(eye, dir, |name| name != file::LOST)?;
+    let members = members(eye, dir, |name| ![file::LOST, file::PINNED].contains(&name))?;
     let ended =
         members.get(file::RESULT).is_some_and(|entry| matches!(record::read::<BuildResult>(&entry.path), Ok(Some(_))));
     if ended && record::read_lease(&dir.path.join(file::LEASE)).is_ok_and(|lease| lease.is_none()) {
@@ -194,9 +194,14 @@ pub fn members(eye: &mut Eye<'_>, dir: &Entry, has: impl Fn(&str) -> bool) -> Re
 
 fn shape_of(name: &str) -> Option<Shape> {
     match name {
-        file::BUILD | file::LEASE | file::ATTEMPTS | file::CONSOLE | file::TIMES | file::RESULT | file::LOST => {
-            Some(Shape::File)
-        }
+        file::BUILD
+        | file::LEASE
+        | file::ATTEMPTS
+        | file::CONSOLE
+        | file::TIMES
+        | file::RESULT
+        | file::PINNED
+        | file::LOST => Some(Shape::File),
         file::SCRIPT | file::ENVIRONMENT | file::PACKAGES | file::MANIFEST => Some(Shape::Content),
         file::ARTIFACTS | file::UPLOAD => Some(Shape::Directory),
         _ if is_earlier_console(name) => Some(Shape::File),

@@ -11,6 +11,7 @@ use crate::console;
 use crate::digest::Sha256;
 use crate::ending::input_digest;
 use crate::error::{At, Result};
+use crate::keep::Pin;
 use crate::layout::file;
 use crate::place::End;
 use crate::record::{BuildResult, Request};
@@ -44,6 +45,10 @@ pub fn look(eye: &mut Eye<'_>, dir: &Entry, end: End, month: &str, id: &BuildId)
             None
         }
     };
+    if let Some(entry) = members.get(file::PINNED) {
+        let cure = Cure::Human("say `builder unpin` and `builder pin`; until then it is pinned".into());
+        eye.record::<Pin>(entry, Invariant::Written, cure);
+    }
     let Some(result) = result else { return Ok(()) };
     place(eye, dir, end, month, id, &result);
     let lost = match members.get(file::LOST) {

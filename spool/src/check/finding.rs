@@ -41,7 +41,7 @@ invariants! {
     11 Kept "What a build links is in the store."
     12 Content "A content has the digest that its name, its manifest or the `input` of its `result.toml` says."
     13 Timed "`console.times` counts no more bytes than `console.log` has."
-    14 Written "Jobs, workers and platforms can be read, and the jobs fit together."
+    14 Written "Jobs, workers, platforms and pins can be read, and the jobs fit together."
     15 Noted "What builder notes for itself can be read: `attempts.toml`, and the files in `good/`, `timers/`, `owed/` and of workers."
     16 Meant "What is in `good/` and `timers/` is of a job that is there."
 }

@@ -17,6 +17,7 @@ pub use script::{LONGEST_SCRIPT, Variant, check_script};
 
 use crate::build_id::BuildId;
 use crate::error::{Error, Kind, Result};
+use crate::keep::Keep;
 use crate::name::{JobName, Platform, SecretName};
 use crate::place::Priority;
 use crate::record::{Origin, Request};
@@ -126,6 +127,9 @@ pub struct Job {
     /// The secrets that its script may read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<SecretName>,
+    /// How long its finished builds are kept; missing when that is as builder.toml says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Keep>,
     /// The template that the script came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
@@ -188,6 +192,7 @@ impl Job {
             retry_failures: false,
             concurrency: 1,
             secrets: Vec::new(),
+            keep: None,
             template: None,
             script: String::new(),
             values: BTreeMap::new(),
@@ -227,6 +232,7 @@ impl Job {
     pub fn check(&self, name: &JobName) -> Result<()> {
         self.schedule(name)?;
         self.check_scripts()?;
+        self.keep.as_ref().map(Keep::check).transpose()?;
         let wrong = |why: &str| Err(Error::new(Kind::Data, why.to_owned()));
         if self.timeout_seconds == 0 || self.silence_seconds == Some(0) {
             return wrong("a time-out of 0 seconds leaves no time for a build");

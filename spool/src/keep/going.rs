@@ -1,0 +1,132 @@
+//! How builds go: out of sight by a rename, durably, and only then their contents.
+
+use super::{Candidate, Keep, Reason, Weight, decide};
+use crate::build_id::BuildId;
+use crate::digest::Sha256;
+use crate::disk::{self, Moved};
+use crate::error::Result;
+use crate::find::Build;
+use crate::layout::file;
+use crate::name::JobName;
+use crate::place::{End, Place};
+use crate::spool::Spool;
+use crate::tmp;
+use fs2::FileExt;
+use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{File, Metadata};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+/// So many builds go together: one sync of each month's directory for all of them, and a claim need not wait long.
+const TOGETHER: usize = 256;
+
+/// A build that goes.
+#[derive(Clone, Debug)]
+pub struct Going {
+    /// Which.
+    pub id: BuildId,
+    /// How it ended.
+    pub end: End,
+    /// Why it goes.
+    pub reason: Reason,
+}
+
+impl Spool {
+    /// The finished builds that are not to be kept any more, the oldest first. `usual` is for jobs that say nothing of
+    /// their own, and its `disk` for all of them together.
+    pub fn going(&self, usual: &Keep, now: Timestamp) -> Result<Vec<Going>> {
+        let builds = self.ended_builds(usize::MAX, |_| true)?;
+        let own = self.kept_by_jobs()?;
+        let each = Keep { disk: None, ..usual.clone() };
+        let of = |job: &JobName| own.get(job).unwrap_or(&each);
+        let by_disk = usual.disk.is_some() || own.values().any(|keep| keep.disk.is_some());
+        let candidate = |build: &Build<'_>| Candidate {
+            good: build.place == Place::Ended(End::Done),
+            kept: false,
+            weight: if by_disk { weigh(build) } else { Weight::default() },
+            id: build.id.clone(),
+        };
+        let mut candidates: Vec<Candidate> = builds.iter().map(candidate).collect();
+        let ends: BTreeMap<BuildId, End> = builds
+            .iter()
+            .filter_map(|build| match build.place {
+                Place::Ended(end) => Some((build.id.clone(), end)),
+                _ => None,
+            })
+            .collect();
+        // Whether one is kept by hand is asked of those only that would go; the others may then go in their place.
+        loop {
+            let decided = decide(&candidates, of, usual.disk, now);
+            let kept: BTreeSet<BuildId> =
+                decided.iter().filter(|(id, _)| self.is_kept(&ends, id)).map(|(id, _)| id.clone()).collect();
+            if kept.is_empty() {
+                let going = decided.into_iter();
+                return Ok(going.map(|(id, reason)| Going { end: ends[&id], id, reason }).collect());
+            }
+            candidates.iter_mut().filter(|one| kept.contains(&one.id)).for_each(|one| one.kept = true);
+        }
+    }
+
+    /// What the jobs say of their own; one that can't be read keeps all.
+    fn kept_by_jobs(&self) -> Result<BTreeMap<JobName, Keep>> {
+        let mut own = BTreeMap::new();
+        for name in self.job_names()? {
+            match self.job(&name) {
+                Ok(job) => own.extend(job.keep.map(|keep| (name, keep))),
+                Err(_) => drop(own.insert(name, Keep::default())),
+            }
+        }
+        Ok(own)
+    }
+
+    fn is_kept(&self, ends: &BTreeMap<BuildId, End>, id: &BuildId) -> bool {
+        let pinned = ends.get(id).map(|end| self.layout().finished(*end, id).join(file::PINNED));
+        pinned.is_none_or(|path| path.symlink_metadata().is_ok()) || self.layout().owed(id).exists()
+    }
+
+    /// Removes builds, and tells of each once it is gone durably. One that was pinned meanwhile, that somebody holds or has
+    /// removed stays or is gone without a word.
+    pub fn let_go<'g>(&self, going: &'g [Going], mut gone: impl FnMut(&'g Going) -> Result<()>) -> Result<()> {
+        for some in going.chunks(TOGETHER) {
+            let mut moved: Vec<(&'g Going, Hidden)> = Vec::new();
+            for one in some {
+                moved.extend(self.hide(one)?.map(|hidden| (one, hidden)));
+            }
+            let months: BTreeSet<PathBuf> =
+                moved.iter().map(|(one, _)| self.layout().month(one.end, &one.id)).collect();
+            months.iter().try_for_each(|month| disk::sync_dir(month))?;
+            for (one, hidden) in moved {
+                disk::remove_tree(&hidden.path)?;
+                gone(one)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn hide(&self, one: &Going) -> Result<Option<Hidden>> {
+        let path = self.layout().finished(one.end, &one.id);
+        let Ok(dir) = disk::open_dir(&path) else { return Ok(None) };
+        let draft = tmp::fresh_path(self.layout());
+        let free = FileExt::try_lock_exclusive(&dir).is_ok() && path.join(file::PINNED).symlink_metadata().is_err();
+        let hidden = free && disk::rename_new(&path, &draft)? == Moved::Yes;
+        Ok(hidden.then_some(Hidden { path: draft, _lock: dir }))
+    }
+}
+
+/// A build in `tmp/`, locked: a sweep must not remove anything of it before the month is synced.
+struct Hidden {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// What a build takes. What can't be read takes nothing.
+fn weigh(build: &Build<'_>) -> Weight {
+    let own = |meta: &Metadata| if meta.nlink() > 1 && meta.is_file() { 0 } else { meta.blocks() * 512 };
+    let entries = walkdir::WalkDir::new(build.dir()).into_iter().flatten();
+    let own = entries.filter_map(|entry| entry.metadata().ok()).map(|meta| own(&meta)).sum();
+    let size = |path| build.artifact(path).symlink_metadata().map_or(0, |meta: Metadata| meta.blocks() * 512);
+    let manifest = build.manifest().unwrap_or_default();
+    let contents: BTreeMap<Sha256, u64> = manifest.iter().map(|(path, sha256)| (*sha256, size(path))).collect();
+    Weight { own, contents }
+}
