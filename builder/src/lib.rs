@@ -14,7 +14,7 @@ mod args;
 mod ask;
 mod complete;
 mod copy;
-mod gate;
+pub mod gate;
 mod host;
 mod out;
 mod tarball;
@@ -33,12 +33,13 @@ use std::path::Path;
 use std::process::ExitCode;
 use terms::{Files, terms};
 
-fn main() -> ExitCode {
+/// Does what the command line of this process says, and says what it must exit with.
+pub fn run() -> ExitCode {
     let (cli, typed) = match Cli::read(std::env::args_os()) {
         Ok(read) => read,
-        Err(code) => return code,
+        Err(unread) => return unread.say(),
     };
-    match run(&cli, &typed) {
+    match start(&cli, &typed) {
         Ok(code) => code,
         Err(e) => fail(&e),
     }
@@ -49,7 +50,7 @@ fn fail(error: &Error) -> ExitCode {
     ExitCode::from(error.exit_code())
 }
 
-fn run(cli: &Cli, typed: &ArgMatches) -> Result<ExitCode> {
+fn start(cli: &Cli, typed: &ArgMatches) -> Result<ExitCode> {
     match &cli.verb {
         Verb::Gate(args) => return gate::run(cli, args),
         Verb::Completion(args) => return complete::script(args),

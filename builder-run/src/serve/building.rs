@@ -288,7 +288,8 @@ impl<'a, 'l, 's> Serving<'a, 'l, 's> {
                 format!("a piece of console has {} bytes, more than {LONGEST_CONSOLE}", data.len()),
             ));
         }
-        if self.stopped.is_some() {
+        // Each piece costs a line of times, which nothing else bounds.
+        if self.stopped.is_some() || data.is_empty() {
             return Ok(());
         }
         let printed = self.console.as_ref().map_or(0, |console| console.length);
@@ -375,10 +376,10 @@ impl<'a, 'l, 's> Serving<'a, 'l, 's> {
             Err(e) => {
                 result.outcome = Outcome::Aborted { reason: format!("its artifacts could not be kept: {e}") };
                 (result.artifacts, result.artifact_bytes) = (0, 0);
-                result.executable.clear();
                 Manifest::default()
             }
         };
+        result.executable.retain(|path| manifest.has(path));
         let id = self.held.id().clone();
         let (held, outcome, took) = (self.held, result.outcome.clone(), result.duration_ms);
         self.link.while_busy(|| held.finish(result, &manifest))?;

@@ -55,11 +55,20 @@ fn converse(
         Some([kind::INIT, _, _, _, _, ..]) => greet(&mut answers),
         Some(_) => return Err(not_sftp("its first packet is not INIT")),
     }
+    let ended = answer_all(&mut packets, &mut answers, &mut output, &mut carry_out);
+    // A stream that breaks takes nothing from what was asked before.
+    ended.and(send(&mut output, &mut answers))
+}
+
+fn answer_all(
+    packets: &mut Frames<impl Read>,
+    answers: &mut Vec<u8>,
+    output: &mut impl Write,
+    carry_out: &mut impl FnMut(u8, &mut Fields<'_>) -> Result<Answer, Refusal>,
+) -> io::Result<()> {
     loop {
         if answers.len() > ANSWERS || !packets.has_packet() {
-            output.write_all(&answers)?;
-            output.flush()?;
-            answers.clear();
+            send(output, answers)?;
         }
         let Some(packet) = packets.next_packet()? else { return Ok(()) };
         let mut fields = Fields::new(packet);
@@ -67,10 +76,16 @@ fn converse(
             return Err(not_sftp("a request has no number"));
         };
         match carry_out(kind, &mut fields) {
-            Ok(answer) => accept(id, answer, &mut answers),
-            Err(refusal) => give_status(id, refusal.status, &refusal.reason, &mut answers),
+            Ok(answer) => accept(id, answer, answers),
+            Err(refusal) => give_status(id, refusal.status, &refusal.reason, answers),
         }
     }
+}
+
+fn send(output: &mut impl Write, answers: &mut Vec<u8>) -> io::Result<()> {
+    let sent = output.write_all(answers).and_then(|()| output.flush());
+    answers.clear();
+    sent
 }
 
 fn greet(answers: &mut Vec<u8>) {
