@@ -29,8 +29,8 @@
 //! 17. Damage is named and mended, the rest goes on, and no byte of what is not understood is lost:
 //!     `damage_is_named_and_mended.rs`, `a_repair_guesses_nothing.rs`
 //! 18. An old spool stays readable, and a later one is left alone: `an_old_spool_stays_readable.rs`
-//!
-//! 17. Who waits costs little: `idle_workers_cost_little.rs`
+//! 19. Who waits costs little: `idle_workers_cost_little.rs`
+//! 20. Whatever is sent breaks nothing: `whatever_is_sent_breaks_nothing.rs`
 //!
 //! And at the door: `bad_input_is_refused_in_one_line.rs`, `the_client_finds_what_is_meant.rs`,
 //! `templates_build_what_they_say.rs`, `the_readme_is_true.rs`, `the_manual_names_what_there_is.rs`

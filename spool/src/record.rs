@@ -275,7 +275,11 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     parse(path, &bytes).map(Some)
 }
 
-fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {
+/// Reads a record from the bytes of its file; `path` is for messages.
+///
+/// # Errors
+/// [`Kind::Data`] for what is no such record.
+pub fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {
     let damaged = |why: String| Error::new(Kind::Data, format!("{} is damaged: {why}", path.display()));
     let text = std::str::from_utf8(bytes).map_err(|e| damaged(e.to_string()))?;
     toml::from_str(text).map_err(|e| damaged(e.message().to_owned()))

@@ -10,7 +10,7 @@ mod script;
 pub use after::no_circle;
 pub(crate) use fire::is_note;
 pub use fire::{Fired, Queued, Wishes};
-pub use jobs::{Changed, stamp};
+pub use jobs::{Changed, parse, stamp, text};
 pub(crate) use owed::steps;
 pub use owed::{Ended, Owed, delay};
 pub use script::{LONGEST_SCRIPT, Variant, check_script};
