@@ -99,16 +99,20 @@ fn line(text: String) -> String {
     if text.len() <= LONGEST && !text.contains(char::is_control) {
         return text;
     }
-    let mut line = String::new();
-    for (at, c) in text.chars().enumerate() {
-        match c {
-            _ if at == LONGEST => return line + "…",
-            '\n' => line.push(' '),
-            c if c.is_control() => line.extend(c.escape_default()),
-            c => line.push(c),
-        }
+    let mut line = text.chars().flat_map(printable);
+    let shown: String = line.by_ref().take(LONGEST).collect();
+    match line.next() {
+        Some(_) => shown + "…",
+        None => shown,
     }
-    line
+}
+
+/// What stands for a character: itself, or the many that a control character is written with.
+fn printable(c: char) -> impl Iterator<Item = char> {
+    let escaped = (c.is_control() && c != '\n').then(|| c.escape_default());
+    let plain = if c == '\n' { ' ' } else { c };
+    let itself = escaped.is_none().then_some(plain);
+    itself.into_iter().chain(escaped.into_iter().flatten())
 }
 
 fn classify(error: &io::Error) -> (Kind, Option<&'static str>) {
@@ -184,8 +188,10 @@ mod tests {
         assert_eq!(error.to_string(), format!("{line}; {line}"));
         let of_system = Err::<(), _>(io::Error::from(io::ErrorKind::NotFound)).at("open", "a\nb");
         assert!(of_system.unwrap_err().to_string().starts_with("can't open a b: "));
-        let long = Error::new(Kind::Data, "ü".repeat(1 << 20)).to_string();
-        assert!(long.chars().count() == LONGEST + 1 && long.ends_with('…'));
+        for long in ["ü", "\0"] {
+            let long = Error::new(Kind::Data, long.repeat(1 << 20)).to_string();
+            assert!(long.chars().count() == LONGEST + 1 && long.ends_with('…'));
+        }
     }
 
     #[test]
