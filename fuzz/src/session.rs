@@ -21,10 +21,12 @@ use std::fs::{self, File};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
 
-/// The builds that there are: one that waits, one that the worker had when its connection was lost, and one that it has ended.
+/// The builds that there are: one that waits, one that the worker had when its connection was lost, one that it has ended,
+/// and one that another worker has.
 const QUEUED: &str = "20261124T094701.123Z-hello@p-000000";
 const ACTIVE: &str = "20261124T094701.123Z-hello@p-000001";
 const ENDED: &str = "20261124T094701.123Z-hello@p-000002";
+const FOREIGN: &str = "20261124T094701.123Z-hello@p-000003";
 /// The lease of the one that it had.
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 /// A content that the store has, and one that was uploaded for each build that can be finished.
@@ -41,7 +43,7 @@ pub fn session(bytes: &[u8]) {
     let lab = Lab::new(&["spool", "secrets"]);
     let config = config(&lab);
     let spool = spool(&lab, &config);
-    let before = record(&spool, ENDED);
+    let before = [ENDED, FOREIGN].map(|id| record(&spool, id));
     let (input, output) = (file_with(bytes), file_with(b""));
     let heard = output.try_clone().expect("a handle");
     let worker = worker();
@@ -54,7 +56,7 @@ pub fn session(bytes: &[u8]) {
     assert!(checked.findings.is_empty(), "{:#?}", checked.findings);
     assert!(names(&spool.layout().directory("wake").join("queue/p")).is_empty(), "a socket is left");
     assert_eq!(names(&spool.layout().directory("new")), ["p", "q"]);
-    assert_eq!(record(&spool, ENDED), before);
+    assert_eq!([ENDED, FOREIGN].map(|id| record(&spool, id)), before);
     builds_are_whole(&spool);
 }
 
@@ -99,17 +101,22 @@ fn spool(lab: &Lab, config: &Config) -> Spool {
     (result.artifacts, result.artifact_bytes, result.worker) = (1, STORED.len() as u64, Some(worker()));
     held.finish(result, &manifest).expect("an end");
 
-    enqueue(&spool, ACTIVE);
-    let held = claim(&spool, ACTIVE);
-    held.make_upload_area().expect("an upload area");
-    upload(&spool, ACTIVE, UPLOADED);
-    let lease = Lease { worker: worker(), since: spool::clock::now(), token: TOKEN.to_owned() };
-    let lease = record::to_bytes(&lease).expect("a lease");
-    fs::write(directory(&spool, ACTIVE).join(file::LEASE), lease).expect("a lease");
-    drop(held);
-
+    begin(&spool, ACTIVE, "w");
+    begin(&spool, FOREIGN, "other");
     enqueue(&spool, QUEUED);
     spool
+}
+
+/// A build that a worker has, whose connection was lost, with something uploaded.
+fn begin(spool: &Spool, id: &str, worker: &str) {
+    enqueue(spool, id);
+    let held = claim(spool, id);
+    held.make_upload_area().expect("an upload area");
+    upload(spool, id, UPLOADED);
+    let worker = worker.parse().expect("a name");
+    let lease = Lease { worker, since: spool::clock::now(), token: TOKEN.to_owned() };
+    let lease = record::to_bytes(&lease).expect("a lease");
+    fs::write(directory(spool, id).join(file::LEASE), lease).expect("a lease");
 }
 
 fn enqueue(spool: &Spool, id: &str) {
@@ -171,7 +178,7 @@ fn builds_are_whole(spool: &Spool) {
     all.extend(spool.ended_builds(usize::MAX, |_| true).expect("the ended builds"));
     let mut ids: Vec<&str> = all.iter().map(|build| build.id.as_str()).collect();
     ids.sort_unstable();
-    assert_eq!(ids, [QUEUED, ACTIVE, ENDED]);
+    assert_eq!(ids, [QUEUED, ACTIVE, ENDED, FOREIGN]);
     for build in &all {
         console(&build.dir());
         if let Place::Ended(end) = build.place {
