@@ -22,9 +22,9 @@ use std::io::{Read, Seek, Write};
 use std::path::Path;
 
 /// The builds that there are: one that waits, one that the worker had when its connection was lost, one that it has ended,
-/// and one that another worker has.
+/// and one that another worker has. The second is of another platform: given up, it does not come before the first.
 const QUEUED: &str = "20261124T094701.123Z-hello@p-000000";
-const ACTIVE: &str = "20261124T094701.123Z-hello@p-000001";
+const ACTIVE: &str = "20261124T094701.123Z-hello@q-000001";
 const ENDED: &str = "20261124T094701.123Z-hello@p-000002";
 const FOREIGN: &str = "20261124T094701.123Z-hello@p-000003";
 /// The lease of the one that it had.
@@ -178,7 +178,7 @@ fn builds_are_whole(spool: &Spool) {
     all.extend(spool.ended_builds(usize::MAX, |_| true).expect("the ended builds"));
     let mut ids: Vec<&str> = all.iter().map(|build| build.id.as_str()).collect();
     ids.sort_unstable();
-    assert_eq!(ids, [QUEUED, ACTIVE, ENDED, FOREIGN]);
+    assert_eq!(ids, [QUEUED, ENDED, FOREIGN, ACTIVE]);
     for build in &all {
         console(&build.dir());
         if let Place::Ended(end) = build.place {
