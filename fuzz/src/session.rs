@@ -3,9 +3,11 @@
 use crate::is_a_line;
 use crate::lab::{Lab, names};
 use builder_run::protocol::inbox::Inbox;
-use builder_run::protocol::{LONGEST_LINE, ToWorker};
+use builder_run::protocol::message::Framed;
+use builder_run::protocol::{ToServer, ToWorker};
 use builder_run::serve::{Streams, session as server};
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 use spool::Spool;
 use spool::artifact_path::ArtifactPath;
 use spool::config::Config;
@@ -50,7 +52,9 @@ pub fn session(bytes: &[u8]) {
     if let Err(e) = server::run(&spool, &config, &worker, false, Streams { input, output }) {
         is_a_line(&e);
     }
-    says_messages(heard);
+    let (asked, _) = messages::<ToServer>(bytes);
+    let knows = |message: &ToServer| matches!(message, ToServer::Resume { lease, .. } if lease == TOKEN);
+    says_messages(heard, asked.iter().any(knows));
     lab.is_untouched();
     let checked = spool.check(true).expect("a spool that can be read");
     assert!(checked.findings.is_empty(), "{:#?}", checked.findings);
@@ -146,20 +150,29 @@ fn record(spool: &Spool, id: &str) -> Vec<(String, Vec<u8>)> {
     files.map(|name| (name.clone(), fs::read(dir.join(name)).expect("a file"))).collect()
 }
 
-/// What the server said is a sequence of messages, the first a hello, and only the last an error.
-fn says_messages(mut heard: File) {
+/// The messages of a stream up to what is none, and whether that is its end.
+fn messages<M: DeserializeOwned + Framed>(mut stream: &[u8]) -> (Vec<M>, bool) {
+    let (mut inbox, mut messages) = (Inbox::default(), Vec::new());
+    while inbox.fill(&mut stream).expect("bytes") > 0 {
+        loop {
+            match inbox.message::<M>() {
+                Ok(Some((message, _))) => messages.push(message),
+                Ok(None) => break,
+                Err(_) => return (messages, false),
+            }
+        }
+    }
+    (messages, inbox.is_empty())
+}
+
+/// What the server said is a sequence of messages, the first a hello, and only the last an error. It gives a build back to
+/// who knows its lease.
+fn says_messages(mut heard: File, knows_the_lease: bool) {
     heard.rewind().expect("its beginning");
     let mut said = Vec::new();
     heard.read_to_end(&mut said).expect("what was said");
-    let mut inbox = Inbox::default();
-    let mut messages = Vec::new();
-    for piece in said.chunks(LONGEST_LINE / 20) {
-        inbox.fill(piece).expect("bytes");
-        while let Some((message, _)) = inbox.message::<ToWorker>().expect("a message") {
-            messages.push(message);
-        }
-    }
-    assert!(inbox.is_empty(), "the server's last message is not whole");
+    let (messages, whole) = messages::<ToWorker>(&said);
+    assert!(whole, "{}", String::from_utf8_lossy(&said));
     assert!(matches!(messages.first(), Some(ToWorker::Hello { .. })), "{messages:?}");
     for (at, message) in messages.iter().enumerate() {
         match message {
@@ -167,6 +180,7 @@ fn says_messages(mut heard: File) {
                 assert_eq!(at, messages.len() - 1, "it goes on after {text}");
                 is_a_line(text);
             }
+            ToWorker::Resumed { id, .. } => assert!(knows_the_lease, "{id} is given to anybody"),
             ToWorker::Want { sha256 } => assert!(sha256.len() <= 4096),
             _ => {}
         }
