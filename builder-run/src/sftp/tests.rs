@@ -260,6 +260,15 @@ fn what_was_asked_before_a_stream_breaks_is_answered() {
 }
 
 #[test]
+fn a_client_that_takes_no_answers_any_more_has_hung_up() {
+    let room = Room::new();
+    let (from, output) = rustix::pipe::pipe().unwrap();
+    drop(from);
+    let asked = Raw::new().open(b"f", NEW).write(1, 0, b"data").close(1);
+    serve(asked.0.as_slice(), File::from(output), room.area(), LIMITS).unwrap();
+}
+
+#[test]
 fn only_uploads_are_possible() {
     let room = Room::new();
     let mut raw = Raw::new().open(b"f", NEW).write(1, 0, b"content").close(1);
