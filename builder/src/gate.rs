@@ -4,19 +4,21 @@
 //! user. What was asked for stands in SSH_ORIGINAL_COMMAND. It is split as a shell splits quoted words and nothing of it
 //! is expanded; then it is one verb of builder within the role, or it is refused.
 
-use crate::args::{Cli, GateArgs};
+use crate::args::{Cli, GateArgs, Unread};
 use crate::terms::{Files, Terms, terms};
+use crate::travel;
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 use spool::config::Config;
 use spool::error::{Error, Kind, Result};
+use spool::name::Person;
 use spool::role::Role;
 use std::env::{self, VarError};
 use std::path::Path;
 use std::process::ExitCode;
 
 /// Carries out what was asked for, or says what may be asked.
-pub fn run(outer: &Cli, args: &GateArgs) -> Result<ExitCode> {
+pub(crate) fn run(outer: &Cli, args: &GateArgs) -> Result<ExitCode> {
     // Whoever let the caller in is gone when sshd's session or builderd is, and then nobody waits for this.
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM));
     let command = match env::var("SSH_ORIGINAL_COMMAND") {
@@ -24,15 +26,59 @@ pub fn run(outer: &Cli, args: &GateArgs) -> Result<ExitCode> {
         Err(VarError::NotUnicode(_)) => return Err(Error::new(Kind::NoPermission, "the command is not UTF-8")),
         Err(VarError::NotPresent) => return Err(greeting(args)),
     };
-    let words = split(&command)?;
-    let (cli, typed) = match Cli::read(words.into_iter().map(Into::into)) {
-        Ok(read) => read,
-        Err(code) => return Ok(code),
+    let allowed = match judge(args.role, args.name.as_ref(), &command)? {
+        Judged::Allowed(allowed) => allowed,
+        Judged::Unread(unread) => return Ok(unread.say()),
     };
-    check(args, &cli, &typed)?;
     let config = Config::read(outer.config.as_deref())?;
     let root = outer.spool.as_ref().unwrap_or(&config.spool);
-    crate::carry_out(root, &config, &cli.verb)
+    crate::carry_out(root, &config, &allowed.cli.verb)
+}
+
+/// What a command comes to that somebody with a role has sent.
+#[derive(Debug)]
+pub enum Judged {
+    /// It may be carried out.
+    Allowed(Box<Allowed>),
+    /// It has no verb.
+    Unread(Unread),
+}
+
+/// A verb within a role. It names no file of the server.
+#[derive(Debug)]
+pub struct Allowed {
+    cli: Cli,
+    typed: ArgMatches,
+}
+
+impl Allowed {
+    /// The verb and its arguments, for comparing.
+    pub fn meaning(&self) -> String {
+        format!("{:?}", self.cli.verb)
+    }
+
+    /// A command that means the same, as `builder --host` sends it.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] for a verb that can't travel.
+    pub fn command(&self) -> Result<String> {
+        travel::pack(&self.cli, &self.typed, false).map(|parcel| parcel.command)
+    }
+}
+
+/// Judges a command that somebody has sent; `name` is for messages. Nothing is carried out, printed or opened.
+///
+/// # Errors
+/// [`Kind::NoPermission`] for what is beyond the role or would reach the server's files, [`Kind::Usage`] for a word
+/// that does not end.
+pub fn judge(role: Role, name: Option<&Person>, command: &str) -> Result<Judged> {
+    let words = split(command)?;
+    let (cli, typed) = match Cli::read(words.into_iter().map(Into::into)) {
+        Ok(read) => read,
+        Err(unread) => return Ok(Judged::Unread(unread)),
+    };
+    check(role, name, &cli, &typed)?;
+    Ok(Judged::Allowed(Box::new(Allowed { cli, typed })))
 }
 
 fn greeting(args: &GateArgs) -> Error {
@@ -60,7 +106,7 @@ fn split(command: &str) -> Result<Vec<String>> {
 }
 
 /// Refuses what is beyond the role, and whatever would open a file of this machine by name.
-fn check(args: &GateArgs, cli: &Cli, typed: &ArgMatches) -> Result<()> {
+fn check(may: Role, name: Option<&Person>, cli: &Cli, typed: &ArgMatches) -> Result<()> {
     let refused = |what: String, hint: &str| Err(Error::new(Kind::NoPermission, what).hint(hint));
     // Typed before the verb or after it; a variable of the environment is the server's and does not count.
     let typed_here = |option: &&str| typed.value_source(option) == Some(ValueSource::CommandLine);
@@ -71,9 +117,9 @@ fn check(args: &GateArgs, cli: &Cli, typed: &ArgMatches) -> Result<()> {
     let verb = verb(typed);
     match role {
         None => return refused(format!("`{verb}` is for the server's own users"), "log in there otherwise"),
-        Some(role) if role > args.role => {
-            let who = args.name.as_ref().map(|name| format!("{name} has the role {}: ", args.role));
-            let who = who.unwrap_or_else(|| format!("this key has the role {}: ", args.role));
+        Some(role) if role > may => {
+            let who = name.map(|name| format!("{name} has the role {may}: "));
+            let who = who.unwrap_or_else(|| format!("this key has the role {may}: "));
             return refused(format!("{who}`{verb}` takes the role {role}"), "ask who runs the server");
         }
         Some(_) => {}
@@ -112,10 +158,10 @@ mod tests {
     use super::*;
 
     fn asked(role: Role, command: &str) -> Result<()> {
-        let words = split(command)?;
-        let read = Cli::read(words.into_iter().map(Into::into));
-        let (cli, typed) = read.map_err(|_| Error::new(Kind::Usage, "no command line"))?;
-        check(&GateArgs { role, name: None }, &cli, &typed)
+        match judge(role, None, command)? {
+            Judged::Allowed(_) => Ok(()),
+            Judged::Unread(_) => Err(Error::new(Kind::Usage, "no command line")),
+        }
     }
 
     #[test]

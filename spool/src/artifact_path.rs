@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Kind, Result};
 use serde::{Deserialize, Serialize};
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -16,6 +17,13 @@ impl ArtifactPath {
 
     /// The path as text, with `/` between components.
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// So that a map of paths can be asked for a text; both are ordered and compared alike.
+impl Borrow<str> for ArtifactPath {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

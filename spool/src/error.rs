@@ -36,7 +36,11 @@ impl Kind {
     }
 }
 
-/// A failure that prints as one line: what is wrong, then after a semicolon what to do.
+/// The longest that a failure says, in characters: it goes to terminals, into logs and over connections.
+const LONGEST: usize = 2000;
+
+/// A failure that prints as one line: what is wrong, then after a semicolon what to do. Whatever it quotes, it has no
+/// control character and moves no cursor.
 #[derive(Debug)]
 pub struct Error {
     kind: Kind,
@@ -51,7 +55,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// A failure of `kind` that says `message`.
     pub fn new(kind: Kind, message: impl Into<String>) -> Error {
-        Error { kind, message: message.into(), hint: None, source: None }
+        Error { kind, message: line(message.into()), hint: None, source: None }
     }
 
     /// A wrong command line, from the many lines in which clap says what is wrong with it.
@@ -65,7 +69,7 @@ impl Error {
 
     /// Adds what the reader can do about it.
     pub fn hint(mut self, hint: impl Into<String>) -> Error {
-        self.hint = Some(hint.into());
+        self.hint = Some(line(hint.into()));
         self
     }
 
@@ -83,11 +87,32 @@ impl Error {
         let (kind, hint) = classify(&source);
         Error {
             kind,
-            message: format!("can't {verb} {}: {}", path.display(), plain(&source)),
+            message: line(format!("can't {verb} {}: {}", path.display(), plain(&source))),
             hint: hint.map(str::to_owned),
             source: Some(source),
         }
     }
+}
+
+/// A text as one line of what can be printed, cut where it is too long.
+fn line(text: String) -> String {
+    if text.len() <= LONGEST && !text.contains(char::is_control) {
+        return text;
+    }
+    let mut line = text.chars().flat_map(printable);
+    let shown: String = line.by_ref().take(LONGEST).collect();
+    match line.next() {
+        Some(_) => shown + "…",
+        None => shown,
+    }
+}
+
+/// What stands for a character: itself, or the many that a control character is written with.
+fn printable(c: char) -> impl Iterator<Item = char> {
+    let escaped = (c.is_control() && c != '\n').then(|| c.escape_default());
+    let plain = if c == '\n' { ' ' } else { c };
+    let itself = escaped.is_none().then_some(plain);
+    itself.into_iter().chain(escaped.into_iter().flatten())
 }
 
 fn classify(error: &io::Error) -> (Kind, Option<&'static str>) {
@@ -154,6 +179,20 @@ impl<T> At<T> for rustix::io::Result<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whatever_is_quoted_it_is_a_line() {
+        let quoted = "a\nb\r\x1b[2J\u{9b}ü";
+        let error = Error::new(Kind::Data, quoted).hint(quoted);
+        let line = "a b\\r\\u{1b}[2J\\u{9b}ü";
+        assert_eq!(error.to_string(), format!("{line}; {line}"));
+        let of_system = Err::<(), _>(io::Error::from(io::ErrorKind::NotFound)).at("open", "a\nb");
+        assert!(of_system.unwrap_err().to_string().starts_with("can't open a b: "));
+        for long in ["ü", "\0"] {
+            let long = Error::new(Kind::Data, long.repeat(1 << 20)).to_string();
+            assert!(long.chars().count() == LONGEST + 1 && long.ends_with('…'));
+        }
+    }
 
     #[test]
     fn a_usage_message_of_many_lines_becomes_one() {

@@ -166,6 +166,7 @@ impl<'s> HeldBuild<'s> {
 
     /// Brings announced artifacts into the store and under `artifacts/`, all of them or none.
     pub fn publish(&self, offered: &[Offered]) -> Result<Published> {
+        let manifest = Manifest::new(offered.iter().map(|o| (o.path.clone(), o.sha256)))?;
         let missing: BTreeSet<Sha256> = offered.iter().map(|o| o.sha256).filter(|sha| !self.has(sha)).collect();
         if !missing.is_empty() {
             return Ok(Published::Missing(missing.into_iter().collect()));
@@ -184,7 +185,7 @@ impl<'s> HeldBuild<'s> {
                 return Ok(Published::Missing(vec![one.sha256]));
             }
         }
-        Manifest::new(offered.iter().map(|o| (o.path.clone(), o.sha256))).map(Published::All)
+        Ok(Published::All(manifest))
     }
 
     fn publish_one(&self, one: &Offered, already_synced: bool) -> Result<bool> {

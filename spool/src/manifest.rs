@@ -20,7 +20,23 @@ impl Manifest {
                 return Err(Error::new(Kind::Data, format!("the artifact {path} was named twice")));
             }
         }
-        Ok(manifest)
+        match manifest.file_with_files_below() {
+            Some(path) => Err(Error::new(Kind::Data, format!("the artifact {path} is a directory of another one"))),
+            None => Ok(manifest),
+        }
+    }
+
+    fn file_with_files_below(&self) -> Option<&ArtifactPath> {
+        let mut parents = self.entries.keys().flat_map(|path| {
+            let slashes = path.as_str().match_indices('/').map(|(at, _)| at);
+            slashes.filter_map(|at| self.entries.get_key_value(&path.as_str()[..at]))
+        });
+        parents.next().map(|(path, _)| path)
+    }
+
+    /// Whether there is such an artifact.
+    pub fn has(&self, path: &ArtifactPath) -> bool {
+        self.entries.contains_key(path)
     }
 
     /// How many artifacts there are.
@@ -54,7 +70,7 @@ impl Manifest {
     pub fn parse(bytes: &[u8]) -> Result<Manifest> {
         let wrong = |number: usize| Error::new(Kind::Data, format!("line {} of the manifest is damaged", number + 1));
         let text = std::str::from_utf8(bytes).map_err(|_| Error::new(Kind::Data, "the manifest is not UTF-8"))?;
-        let mut manifest = Manifest::default();
+        let mut entries = Vec::new();
         for (number, line) in text.lines().enumerate() {
             let (line, escaped) = match line.strip_prefix('\\') {
                 Some(rest) => (rest, true),
@@ -63,9 +79,9 @@ impl Manifest {
             let (digest, path) = line.split_once("  artifacts/").ok_or_else(|| wrong(number))?;
             let path = if escaped { path.replace("\\\\", "\\") } else { path.to_owned() };
             let path: ArtifactPath = path.parse().map_err(|_| wrong(number))?;
-            manifest.entries.insert(path, digest.parse().map_err(|_| wrong(number))?);
+            entries.push((path, digest.parse().map_err(|_| wrong(number))?));
         }
-        Ok(manifest)
+        Manifest::new(entries)
     }
 }
 
@@ -80,6 +96,24 @@ mod tests {
         let manifest = Manifest::new(entries).unwrap();
         assert_eq!(Manifest::parse(&manifest.to_bytes()).unwrap(), manifest);
         assert_eq!(manifest.len(), 4);
+    }
+
+    #[test]
+    fn a_path_is_one_file_and_no_directory() {
+        let digest = Sha256::of(b"");
+        for (paths, says) in [
+            (["a", "a"], "the artifact a was named twice"),
+            (["a", "a/b"], "the artifact a is a directory of another one"),
+            (["a/b/c/d", "a/b"], "the artifact a/b is a directory of another one"),
+        ] {
+            let entries = paths.map(|path| (path.parse().unwrap(), digest));
+            assert_eq!(Manifest::new(entries).unwrap_err().to_string(), says);
+            let text = paths.map(|path| format!("{digest}  artifacts/{path}\n")).concat();
+            assert_eq!(Manifest::parse(text.as_bytes()).unwrap_err().to_string(), says);
+        }
+        for paths in [["a", "a-b"], ["a/b", "a/c"], ["a!", "a/b"]] {
+            assert!(Manifest::new(paths.map(|path| (path.parse().unwrap(), digest))).is_ok(), "{paths:?}");
+        }
     }
 
     #[test]

@@ -177,7 +177,7 @@ impl Outcome {
     pub fn exit_code(&self) -> u8 {
         match self {
             Outcome::Exited { code } => *code,
-            Outcome::Signalled { signal } => (128 + signal).clamp(129, 255) as u8,
+            Outcome::Signalled { signal } => signal.saturating_add(128).clamp(129, 255) as u8,
             Outcome::TimedOut | Outcome::Silent => 124,
             Outcome::Cancelled => 130,
             Outcome::Lost => Kind::TryAgain as u8,
@@ -275,7 +275,11 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     parse(path, &bytes).map(Some)
 }
 
-fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {
+/// Reads a record from the bytes of its file; `path` is for messages.
+///
+/// # Errors
+/// [`Kind::Data`] for what is no such record.
+pub fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {
     let damaged = |why: String| Error::new(Kind::Data, format!("{} is damaged: {why}", path.display()));
     let text = std::str::from_utf8(bytes).map_err(|e| damaged(e.to_string()))?;
     toml::from_str(text).map_err(|e| damaged(e.message().to_owned()))
@@ -316,6 +320,7 @@ mod tests {
     fn a_watcher_exits_as_the_build_did() {
         assert_eq!(Outcome::Exited { code: 3 }.exit_code(), 3);
         assert_eq!(Outcome::Signalled { signal: 9 }.exit_code(), 137);
+        assert_eq!([i32::MIN, i32::MAX].map(|signal| Outcome::Signalled { signal }.exit_code()), [129, 255]);
         assert!(!Outcome::Exited { code: 1 }.succeeded());
     }
 }

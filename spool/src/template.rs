@@ -28,6 +28,7 @@ impl Template {
                 Some((variable, default)) => (variable.trim(), Some(default.trim().to_owned())),
                 None => (declared.trim(), None),
             };
+            check_declared(name, variable, default.as_deref())?;
             variables.insert(variable.to_owned(), default);
         }
         for used in variables_in(text) {
@@ -94,6 +95,25 @@ impl Template {
     }
 }
 
+/// A variable can be filled in, and its default is as good as a value that is given.
+fn check_declared(template: &str, name: &str, default: Option<&str>) -> Result<()> {
+    if !is_name(name) {
+        let shown: String = name.chars().take(60).flat_map(char::escape_default).collect();
+        return Err(Error::new(Kind::Data, format!("template {template} declares `{shown}`, which is no variable"))
+            .hint("a variable has capital letters, digits and '_', and starts with a letter"));
+    }
+    let wrong = |e: Error| Error::new(Kind::Data, format!("template {template}: in its default, {e}"));
+    default.map_or(Ok(()), |default| check_value(name, default)).map_err(wrong)
+}
+
+fn is_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_uppercase()) && !text.contains(|c: char| !is_in_name(c))
+}
+
+fn is_in_name(c: char) -> bool {
+    c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_'
+}
+
 /// Values stand between single quotes in a script; none may end them.
 fn check_value(name: &str, value: &str) -> Result<()> {
     match value.chars().find(|c| *c == '\'' || c.is_control()) {
@@ -152,13 +172,14 @@ fn next_variable(text: &str) -> Option<(&str, &str, &str)> {
     let mut from = 0;
     while let Some(start) = text[from..].find("%%").map(|at| from + at) {
         let name_at = start + 2;
-        let length = text[name_at..].find(|c: char| !(c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_'));
+        let length = text[name_at..].find(|c: char| !is_in_name(c));
         let end = length.map_or(text.len(), |length| name_at + length);
         let name = &text[name_at..end];
-        if name.starts_with(|c: char| c.is_ascii_uppercase()) && text[end..].starts_with("%%") {
+        if is_name(name) && text[end..].starts_with("%%") {
             return Some((&text[..start], name, &text[end + 2..]));
         }
-        from = name_at;
+        // The next percent sign may be the first of two.
+        from = start + 1;
     }
     None
 }
@@ -198,5 +219,28 @@ mod tests {
         assert!(says(&[]).contains("NAME"));
         assert!(says(&[("NAME", "'; rm -rf /")]).contains("'\\''"));
         assert!(Template::parse("t", "echo %%OTHER%%").unwrap_err().to_string().contains("OTHER"));
+    }
+
+    #[test]
+    fn a_variable_is_found_behind_any_number_of_percent_signs() {
+        let values = BTreeMap::from([("A".to_owned(), "x".to_owned())]);
+        for (text, filled) in [("%%%A%%", "%x"), ("100%%%A%%%", "100%x%"), ("%%%%A%%%%", "%%x%%"), ("%%A%%A%%", "xA%%")]
+        {
+            assert_eq!(fill(text, &values, "p"), filled, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_can_t_be_filled_in_can_t_be_declared() {
+        for (declared, says) in [
+            ("name: lower", "template t declares `name`, which is no variable; a variable has capital letters"),
+            (": nothing", "declares ``"),
+            ("A B=1: two words", "declares `A B`"),
+            ("A=it's: a quote", "template t: in its default, the value of A contains '\\''"),
+            ("A=\x1b[2J: a control character", "in its default, the value of A contains"),
+        ] {
+            let error = Template::parse("t", &format!("#% var {declared}\n")).unwrap_err();
+            assert!(error.to_string().contains(says), "{error}");
+        }
     }
 }

@@ -35,6 +35,11 @@ impl Inbox {
         got
     }
 
+    /// Whether all that came was taken.
+    pub fn is_empty(&self) -> bool {
+        self.taken == self.bytes.len()
+    }
+
     /// The next whole message and its raw bytes; nothing when more must be read first.
     ///
     /// # Errors

@@ -34,11 +34,11 @@ impl<'a> Allowance<'a> {
         }
     }
 
-    /// Why so many artifacts are not taken; nothing when they are.
-    pub fn refuses(&self, offered: &[Offered]) -> Option<String> {
+    /// Why artifacts are not taken, when with these there are so many, of so many bytes; nothing when they are. Those that
+    /// came before are not looked at again: a worker may offer them one by one.
+    pub fn refuses(&self, offered: &[Offered], count: usize, bytes: u64) -> Option<String> {
         let Limits { artifacts, artifact_bytes, path_bytes, .. } = *self.limits;
-        let bytes = offered.iter().fold(0u64, |sum, one| sum.saturating_add(one.size));
-        if offered.len() as u64 > artifacts || bytes > artifact_bytes {
+        if count as u64 > artifacts || bytes > artifact_bytes {
             return Some(format!("it left more than {artifacts} artifacts or {artifact_bytes} bytes"));
         }
         let long = offered.iter().any(|one| one.path.as_str().len() > path_bytes);

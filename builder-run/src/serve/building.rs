@@ -135,6 +135,8 @@ struct Serving<'a, 'l, 's> {
     held: HeldBuild<'s>,
     console: Option<ConsoleWriter>,
     offered: Vec<Offered>,
+    /// Their bytes.
+    offered_bytes: u64,
     /// Inputs that were asked for and have not come.
     needed: BTreeSet<&'static str>,
     /// The result, when it has come before them.
@@ -162,6 +164,7 @@ impl<'a, 'l, 's> Serving<'a, 'l, 's> {
             held,
             console: None,
             offered: Vec::new(),
+            offered_bytes: 0,
             needed: BTreeSet::new(),
             finishing: None,
             unfinished: None,
@@ -288,7 +291,8 @@ impl<'a, 'l, 's> Serving<'a, 'l, 's> {
                 format!("a piece of console has {} bytes, more than {LONGEST_CONSOLE}", data.len()),
             ));
         }
-        if self.stopped.is_some() {
+        // Each piece costs a line of times, which nothing else bounds.
+        if self.stopped.is_some() || data.is_empty() {
             return Ok(());
         }
         let printed = self.console.as_ref().map_or(0, |console| console.length);
@@ -306,12 +310,15 @@ impl<'a, 'l, 's> Serving<'a, 'l, 's> {
         if self.keeps_none {
             return;
         }
+        let before = self.offered.len();
         self.offered.extend(files.into_iter().map(|file| Offered {
             path: file.path,
             sha256: file.sha256,
             size: file.size,
         }));
-        if let Some(reason) = self.allowance.refuses(&self.offered) {
+        let new = &self.offered[before..];
+        self.offered_bytes = new.iter().fold(self.offered_bytes, |sum, one| sum.saturating_add(one.size));
+        if let Some(reason) = self.allowance.refuses(new, self.offered.len(), self.offered_bytes) {
             self.keep_none(reason);
         }
     }
@@ -319,6 +326,7 @@ impl<'a, 'l, 's> Serving<'a, 'l, 's> {
     fn keep_none(&mut self, reason: String) {
         self.stopped = Some(Outcome::Aborted { reason });
         self.offered.clear();
+        self.offered_bytes = 0;
         self.keeps_none = true;
     }
 
@@ -346,7 +354,7 @@ impl<'a, 'l, 's> Serving<'a, 'l, 's> {
         result.duration_ms = duration_ms.min(u64::try_from(had).unwrap_or(u64::MAX));
         result.worker = Some(self.context.name.clone());
         result.artifacts = self.offered.len() as u64;
-        result.artifact_bytes = self.offered.iter().map(|one| one.size).sum();
+        result.artifact_bytes = self.offered_bytes;
         result.executable = executable;
         result.skipped = words::lines(skipped);
         result.system = self.context.system.clone();
@@ -375,10 +383,10 @@ impl<'a, 'l, 's> Serving<'a, 'l, 's> {
             Err(e) => {
                 result.outcome = Outcome::Aborted { reason: format!("its artifacts could not be kept: {e}") };
                 (result.artifacts, result.artifact_bytes) = (0, 0);
-                result.executable.clear();
                 Manifest::default()
             }
         };
+        result.executable.retain(|path| manifest.has(path));
         let id = self.held.id().clone();
         let (held, outcome, took) = (self.held, result.outcome.clone(), result.duration_ms);
         self.link.while_busy(|| held.finish(result, &manifest))?;

@@ -1,5 +1,6 @@
-//! The server's end of a session: standard input and output, with sockets that wake it.
+//! The server's end of a session: two streams, with sockets that wake it.
 
+use super::streams::Streams;
 use super::throttle::Throttle;
 use crate::protocol::inbox::{Inbox, send};
 use crate::protocol::{ToServer, ToWorker};
@@ -8,7 +9,6 @@ use spool::error::{At, Error, Kind, Result};
 use spool::wake::Listener;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 /// Seconds without a word after which the other end is asked whether it lives.
@@ -45,12 +45,11 @@ pub struct Link {
 }
 
 impl Link {
-    /// Standard input and output; a worker that is silent for `patience` counts as gone.
-    pub fn new(patience: Duration, throttle: Throttle) -> Result<Link> {
-        let dup = |fd: std::os::fd::BorrowedFd<'_>| fd.try_clone_to_owned().map(File::from).at("use", "standard input");
-        Ok(Link {
-            input: dup(io::stdin().as_fd())?,
-            output: dup(io::stdout().as_fd())?,
+    /// A worker that is silent for `patience` counts as gone.
+    pub fn new(streams: Streams, patience: Duration, throttle: Throttle) -> Link {
+        Link {
+            input: streams.input,
+            output: streams.output,
             inbox: Inbox::default(),
             heard: Instant::now(),
             asked: false,
@@ -58,7 +57,7 @@ impl Link {
             patience,
             calm: false,
             throttle,
-        })
+        }
     }
 
     /// Whether there is nothing to lose: then heartbeats take their time.

@@ -4,11 +4,14 @@ mod allowance;
 mod building;
 mod confine;
 mod link;
-mod session;
+pub mod session;
 mod space;
+mod streams;
 mod throttle;
 mod upload;
 mod words;
+
+pub use streams::Streams;
 
 use crate::args::ServeArgs;
 use confine::Needed;
@@ -20,13 +23,18 @@ use std::path::Path;
 
 /// What sshd was asked for, told by SSH_ORIGINAL_COMMAND (sshd(8), "ForceCommand").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asked {
+pub enum Asked {
+    /// The builds of a worker.
     Session,
+    /// Its uploads.
     Sftp,
 }
 
-/// For a subsystem the variable has sshd's own setting of it: a path or `internal-sftp`, and options.
-fn asked(original: Option<&str>) -> Result<Asked> {
+/// What the variable asks for. For a subsystem it has sshd's own setting of it: a path or `internal-sftp`, and options.
+///
+/// # Errors
+/// [`Kind::NoPermission`] for anything else.
+pub fn asked(original: Option<&str>) -> Result<Asked> {
     let Some(original) = original else { return Ok(Asked::Session) };
     let first = original.split_ascii_whitespace().next().unwrap_or("serve");
     match Path::new(first).file_name().and_then(|name| name.to_str()) {
@@ -47,12 +55,13 @@ pub fn run(args: &ServeArgs, config: &Config) -> Result<()> {
     let spool = config.open(&args.spool.spool(config)?)?;
     owner::become_owner(&spool)?;
     confine::bound(&config.limits);
+    let streams = Streams::standard()?;
     match asked {
         Asked::Session => {
             confine_to(&spool, config)?;
-            session::run(&spool, config, &args.worker, args.local)
+            session::run(&spool, config, &args.worker, args.local, streams)
         }
-        Asked::Sftp => upload::run(&spool, config, &args.worker),
+        Asked::Sftp => upload::run(&spool, config, &args.worker, streams),
     }
 }
 

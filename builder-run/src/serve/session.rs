@@ -2,6 +2,7 @@
 
 use super::building::{self, Served};
 use super::link::{Event, Link, out_of_turn};
+use super::streams::Streams;
 use super::throttle::Throttle;
 use super::words;
 use crate::protocol::{PROTOCOL, ToServer, ToWorker};
@@ -34,10 +35,13 @@ const TAKE_OVER: Duration = Duration::from_secs(2);
 /// How long it takes before that is looked at again.
 const SOON: Duration = Duration::from_millis(20);
 
-/// Serves a worker until it goes.
-pub fn run(spool: &Spool, config: &Config, name: &WorkerName, local: bool) -> Result<()> {
-    let mut link =
-        Link::new(Duration::from_secs(config.grace_seconds.into()), Throttle::new(config.limits.bytes_per_second))?;
+/// Serves a worker until it goes. A `local` worker may build what it says, another one what its file allows.
+///
+/// # Errors
+/// Why the session ended before the worker did; the worker was told.
+pub fn run(spool: &Spool, config: &Config, name: &WorkerName, local: bool, streams: Streams) -> Result<()> {
+    let patience = Duration::from_secs(config.grace_seconds.into());
+    let mut link = Link::new(streams, patience, Throttle::new(config.limits.bytes_per_second));
     let served = Server { spool, config, name, local }.serve(&mut link);
     if let Err(error) = &served {
         let _ = link.say(&ToWorker::Error { text: error.to_string(), code: error.exit_code() }, b"");
@@ -203,7 +207,7 @@ impl Server<'_> {
                     return Ok(Some(Welcome {
                         instance: words::instance(instance)?,
                         system: words::system(system),
-                        wishes: platforms,
+                        wishes: words::platforms(platforms),
                     }));
                 }
                 Event::Message(other, _) => return Err(out_of_turn(&other, "hello")),

@@ -1,20 +1,17 @@
 //! The uploads of the build that a worker holds: our own SFTP server, confined to that build's area.
 
 use super::confine::{Needed, confine};
+use super::streams::Streams;
 use super::throttle::{Throttle, Throttled};
 use crate::sftp;
 use spool::Spool;
 use spool::config::Config;
 use spool::error::{At, Error, Kind, Result};
 use spool::name::WorkerName;
-use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd};
 
-/// Serves SFTP on standard input and output.
-pub fn run(spool: &Spool, config: &Config, name: &WorkerName) -> Result<()> {
-    // Standard output as the library has it is buffered by lines, and packets have none.
-    let stream = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map(File::from).at("open", "a stream");
-    let (input, output) = (stream(std::io::stdin().as_fd())?, stream(std::io::stdout().as_fd())?);
+/// Serves SFTP.
+pub fn run(spool: &Spool, config: &Config, name: &WorkerName, streams: Streams) -> Result<()> {
+    let Streams { input, output } = streams;
     sftp::pipe::widen(&input);
     let Some(area) = spool.upload_area(name)? else {
         let error = Error::new(Kind::NoPermission, format!("worker {name} has no build, so it can't upload"))

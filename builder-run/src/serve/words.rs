@@ -2,8 +2,9 @@
 
 use crate::protocol::LONGEST_INSTANCE;
 use spool::error::{Error, Kind, Result};
+use spool::name::Platform;
 use spool::record::Outcome;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Characters of a sentence.
 const SENTENCE: usize = 300;
@@ -31,6 +32,12 @@ pub fn lines(lines: Vec<String>) -> Vec<String> {
 pub fn system(system: BTreeMap<String, String>) -> BTreeMap<String, String> {
     let value = |text: String| printable(&text, VALUE);
     system.into_iter().take(VALUES).map(|(key, text)| (value(key), value(text))).collect()
+}
+
+/// What a worker wants to build, each once: it costs a socket.
+pub fn platforms(wishes: Vec<Platform>) -> Vec<Platform> {
+    let mut seen = BTreeSet::new();
+    wishes.into_iter().filter(|platform| seen.insert(platform.clone())).collect()
 }
 
 /// How a worker says that its script ended.
@@ -69,5 +76,12 @@ mod tests {
         let Outcome::Aborted { reason } = outcome(said) else { panic!("another outcome") };
         assert!(reason.starts_with("noBcc: x[2Jyy") && reason.len() == 300, "{reason}");
         assert_eq!(outcome(Outcome::Lost), Outcome::Lost);
+    }
+
+    #[test]
+    fn who_says_a_platform_a_thousand_times_has_said_it_once() {
+        let [p, q]: [Platform; 2] = ["p", "q"].map(|name| name.parse().unwrap());
+        let many = [vec![q.clone(); 1000], vec![p.clone(); 1000]].concat();
+        assert_eq!(platforms(many), [q, p]);
     }
 }

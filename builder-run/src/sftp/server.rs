@@ -14,7 +14,7 @@ const ANSWERS: usize = 32 << 10;
 /// How many refusals are said on standard error, too.
 const SAID: usize = 100;
 
-/// Serves one client until its stream ends. Closed files are in the area then, under their digests, not durable;
+/// Serves one client until its stream ends, or nobody takes the answers any more. Closed files are in the area then, under their digests, not durable;
 /// files that were not closed are gone. What was in the area before counts towards the limits.
 ///
 /// # Errors
@@ -55,11 +55,24 @@ fn converse(
         Some([kind::INIT, _, _, _, _, ..]) => greet(&mut answers),
         Some(_) => return Err(not_sftp("its first packet is not INIT")),
     }
+    let ended = answer_all(&mut packets, &mut answers, &mut output, &mut carry_out);
+    // A stream that breaks takes nothing from what was asked before.
+    match ended.and(send(&mut output, &mut answers)) {
+        // Who has heard a refusal may hang up before the answers to what was on its way.
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        ended => ended,
+    }
+}
+
+fn answer_all(
+    packets: &mut Frames<impl Read>,
+    answers: &mut Vec<u8>,
+    output: &mut impl Write,
+    carry_out: &mut impl FnMut(u8, &mut Fields<'_>) -> Result<Answer, Refusal>,
+) -> io::Result<()> {
     loop {
         if answers.len() > ANSWERS || !packets.has_packet() {
-            output.write_all(&answers)?;
-            output.flush()?;
-            answers.clear();
+            send(output, answers)?;
         }
         let Some(packet) = packets.next_packet()? else { return Ok(()) };
         let mut fields = Fields::new(packet);
@@ -67,10 +80,16 @@ fn converse(
             return Err(not_sftp("a request has no number"));
         };
         match carry_out(kind, &mut fields) {
-            Ok(answer) => accept(id, answer, &mut answers),
-            Err(refusal) => give_status(id, refusal.status, &refusal.reason, &mut answers),
+            Ok(answer) => accept(id, answer, answers),
+            Err(refusal) => give_status(id, refusal.status, &refusal.reason, answers),
         }
     }
+}
+
+fn send(output: &mut impl Write, answers: &mut Vec<u8>) -> io::Result<()> {
+    let sent = output.write_all(answers).and_then(|()| output.flush());
+    answers.clear();
+    sent
 }
 
 fn greet(answers: &mut Vec<u8>) {

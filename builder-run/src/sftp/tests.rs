@@ -246,6 +246,29 @@ fn what_is_not_sftp_ends_the_session_and_leaves_nothing() {
 }
 
 #[test]
+fn what_was_asked_before_a_stream_breaks_is_answered() {
+    let room = Room::new();
+    let asked = || Raw::new().open(b"f", NEW).write(1, 0, b"data").close(1);
+    let mut broken = asked();
+    broken.0.extend([0, 0, 0, 0]);
+    for raw in [broken, asked().say(kind::CLOSE, |p| p)] {
+        let (answers, served) = raw.answers(&room, LIMITS);
+        assert_eq!(served.unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(answers, [(kind::HANDLE, 1, 0), (kind::STATUS, 2, 0), (kind::STATUS, 3, 0)]);
+    }
+    assert_eq!(room.names(), [Sha256::of(b"data").to_string()]);
+}
+
+#[test]
+fn a_client_that_takes_no_answers_any_more_has_hung_up() {
+    let room = Room::new();
+    let (from, output) = rustix::pipe::pipe().unwrap();
+    drop(from);
+    let asked = Raw::new().open(b"f", NEW).write(1, 0, b"data").close(1);
+    serve(asked.0.as_slice(), File::from(output), room.area(), LIMITS).unwrap();
+}
+
+#[test]
 fn only_uploads_are_possible() {
     let room = Room::new();
     let mut raw = Raw::new().open(b"f", NEW).write(1, 0, b"content").close(1);

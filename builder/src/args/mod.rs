@@ -36,23 +36,53 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// Reads a command line, and keeps what of it was typed. What is wrong with it, or asked for as help, is printed;
-    /// then there is only an exit code.
-    pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<(Cli, ArgMatches), ExitCode> {
+    /// Reads a command line, and keeps what of it was typed.
+    pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<(Cli, ArgMatches), Unread> {
         let words: Vec<OsString> = words.into_iter().collect();
         if words.len() < 2 {
-            eprint!("{}", Cli::command().render_help());
-            return Err(ExitCode::from(Kind::Usage as u8));
+            return Err(Unread::Empty);
         }
-        let read =
-            Cli::command().try_get_matches_from(words).and_then(|typed| Ok((Cli::from_arg_matches(&typed)?, typed)));
-        read.map_err(|e| {
-            if e.use_stderr() {
-                return crate::fail(&Error::usage("builder", &e.to_string()));
-            }
-            let _ = e.print();
-            ExitCode::SUCCESS
+        let read = Cli::command().try_get_matches_from(words);
+        read.and_then(|typed| Ok((Cli::from_arg_matches(&typed)?, typed))).map_err(|e| match e.use_stderr() {
+            true => Unread::Wrong(Error::usage("builder", &e.to_string())),
+            false => Unread::Help(e),
         })
+    }
+}
+
+/// A command line in which no verb was found.
+#[derive(Debug)]
+pub enum Unread {
+    /// It has the program's name only.
+    Empty,
+    /// It asks for help, or for the version.
+    Help(clap::Error),
+    /// What is wrong with it.
+    Wrong(Error),
+}
+
+impl Unread {
+    /// What is wrong with it, if something is.
+    pub fn wrong(&self) -> Option<&Error> {
+        match self {
+            Unread::Wrong(error) => Some(error),
+            Unread::Empty | Unread::Help(_) => None,
+        }
+    }
+
+    /// Prints what there is to say. Returns the exit code.
+    pub fn say(self) -> ExitCode {
+        match self {
+            Unread::Empty => {
+                eprint!("{}", Cli::command().render_help());
+                ExitCode::from(Kind::Usage as u8)
+            }
+            Unread::Help(help) => {
+                let _ = help.print();
+                ExitCode::SUCCESS
+            }
+            Unread::Wrong(error) => crate::fail(&error),
+        }
     }
 }
 

@@ -137,7 +137,7 @@ fn artifacts(left: &Build<'_>, right: &Build<'_>) -> Result<(usize, Vec<Artifact
     let (here, there) = (contents(left)?, contents(right)?);
     let paths: BTreeSet<&ArtifactPath> = here.keys().chain(there.keys()).collect();
     let all = paths.len();
-    let different = paths.into_iter().filter(|path| here.get(path) != there.get(path)).map(|path| Artifact {
+    let different = paths.into_iter().filter(|path| here.get(*path) != there.get(*path)).map(|path| Artifact {
         path: path.clone(),
         left: here.get(path).map(|sha256| content(left, path, sha256)),
         right: there.get(path).map(|sha256| content(right, path, sha256)),

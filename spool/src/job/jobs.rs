@@ -212,13 +212,18 @@ impl Spool {
     }
 }
 
-fn parse(name: &JobName, bytes: &[u8], path: &Path) -> Result<Job> {
+/// Reads a job from the bytes of its file; `path` is for messages.
+///
+/// # Errors
+/// [`Kind::Data`] for what is no job, or none that can be carried out.
+pub fn parse(name: &JobName, bytes: &[u8], path: &Path) -> Result<Job> {
     let job: Job = record::parse_written(path, bytes, Kind::Data)?;
     job.check(name).map_err(|e| Error::new(Kind::Data, format!("{}: {e}", path.display())))?;
     Ok(job)
 }
 
-fn text(job: &Job) -> Result<String> {
+/// A job as the text of its file, which [`parse`] reads.
+pub fn text(job: &Job) -> Result<String> {
     toml::to_string_pretty(job).map_err(|e| Error::new(Kind::Internal, format!("a job can't be written as TOML: {e}")))
 }
 

@@ -10,7 +10,7 @@ mod script;
 pub use after::no_circle;
 pub(crate) use fire::is_note;
 pub use fire::{Fired, Queued, Wishes};
-pub use jobs::{Changed, stamp};
+pub use jobs::{Changed, parse, stamp, text};
 pub(crate) use owed::steps;
 pub use owed::{Ended, Owed, delay};
 pub use script::{LONGEST_SCRIPT, Variant, check_script};
@@ -219,8 +219,8 @@ impl Job {
     /// The schedule in a word or an expression, as people see it.
     pub fn schedule_word(&self) -> String {
         match (&self.cron, &self.tz, self.every) {
-            (Some(cron), Some(tz), _) => format!("{cron} {tz}"),
-            (Some(cron), None, _) => cron.clone(),
+            (Some(cron), Some(tz), _) => format!("{} {tz}", schedule::one_blank_between(cron)),
+            (Some(cron), None, _) => schedule::one_blank_between(cron),
             (None, _, None | Some(Every::Never)) if !self.after.is_empty() => {
                 format!("after {}", self.after.iter().map(JobName::as_str).collect::<Vec<_>>().join(","))
             }

@@ -40,12 +40,12 @@ impl Cron {
     /// What crontab(5) does not have, a zone that is not known, and an expression that is never due are refused
     /// ([`Kind::Usage`]) in a line that names the field.
     pub fn parse(expression: &str, zone: Option<&str>) -> Result<Cron> {
-        let expression = expression.trim_matches([' ', '\t']);
-        let key = (expression.to_owned(), zone.map(str::to_owned));
+        let expression = one_blank_between(expression);
+        let key = (expression.clone(), zone.map(str::to_owned));
         if let Some(known) = KNOWN.with_borrow(|known| known.get(&key).cloned()) {
             return Ok(known);
         }
-        let cron = Cron::read(expression, zone)?;
+        let cron = Cron::read(&expression, zone)?;
         KNOWN.with_borrow_mut(|known| {
             if known.len() < MOST_KNOWN {
                 known.insert(key, cron.clone());
@@ -71,7 +71,7 @@ impl Cron {
         })
     }
 
-    /// The expression as it was written, without blanks around it.
+    /// The expression as it was written, with one blank between its fields.
     pub fn expression(&self) -> &str {
         &self.expression
     }
@@ -98,8 +98,26 @@ impl Cron {
     }
 }
 
+/// An expression as it is shown: crontab(5) has blanks and tabs between the fields, as many as one likes.
+pub(crate) fn one_blank_between(expression: &str) -> String {
+    let fields = expression.split([' ', '\t']).filter(|field| !field.is_empty());
+    fields.collect::<Vec<_>>().join(" ")
+}
+
 fn never(expression: &str) -> Error {
     let why = "the field day of month is wrong: it has no day that the field month can have";
     Error::new(Kind::Usage, format!("`{}` can never be due: {why}", shown(expression)))
         .hint("February has at most 29 days, and April, June, September and November have 30")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_expression_is_shown_with_one_blank_between_its_fields() {
+        let cron = Cron::parse("\t17 \t3  * * mon-fri ", None).unwrap();
+        assert_eq!(cron.expression(), "17 3 * * mon-fri");
+        assert_eq!(Cron::parse("17 3 * * mon-fri", None).unwrap(), cron);
+    }
 }

@@ -14,6 +14,7 @@ mod wall;
 mod zone;
 
 pub use crontab::Cron;
+pub(crate) use crontab::one_blank_between;
 pub use every::Every;
 pub use jitter::jitter_of;
 
