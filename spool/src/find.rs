@@ -160,6 +160,7 @@ impl Spool {
         if let Ok(job) = text.parse::<JobName>()
             && found.is_empty()
             && self.job_names()?.contains(&job)
+            && platform.is_none_or(|platform| self.platforms().is_ok_and(|all| all.contains(platform)))
         {
             return Err(Error::new(Kind::NoInput, format!("there is no build of {job}{place} yet"))
                 .hint(format!("`builder run {job}` queues one")));
