@@ -91,7 +91,12 @@ fn lock_file(path: &Path, mode: u32) -> Result<File> {
 
 /// Makes a directory; one that exists is fine. Says whether it is new (and its parent needs a sync).
 pub fn make_dir(path: &Path) -> Result<bool> {
-    match std::fs::DirBuilder::new().mode(0o755).create(path) {
+    make_dir_with(path, 0o755)
+}
+
+/// As [`make_dir`], with these permissions at the most: the umask takes some away.
+pub fn make_dir_with(path: &Path, mode: u32) -> Result<bool> {
+    match std::fs::DirBuilder::new().mode(mode).create(path) {
         Ok(()) => Ok(true),
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(false),
         Err(e) => Err(e).at("create", path),

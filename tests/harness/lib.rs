@@ -11,6 +11,7 @@ mod person;
 mod process;
 mod pty;
 mod sshd;
+mod steps;
 
 pub use cable::Weather;
 pub use liar::Liar;
@@ -18,6 +19,7 @@ pub use network::Network;
 pub use process::{DEADLINE, Finished, Running, eventually, is_superuser, signal, wait_for};
 pub use pty::Pty;
 pub use sshd::Sshd;
+pub use steps::{Verb, put_copy};
 
 use spool::Spool;
 use spool::find::Build;
