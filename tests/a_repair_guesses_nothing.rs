@@ -180,8 +180,9 @@ fn an_end_that_was_interrupted_gets_there() {
     let lost = dir_of(&spool, "lost");
     let result = BuildResult::unrun(Outcome::Exited { code: 0 }, clock::now());
     std::fs::write(lost.join("result.toml"), spool::record::to_bytes(&result).expect("TOML")).expect("written");
-    assert_eq!(findings(&spool), [], "with its lease it is tried again");
-    std::fs::remove_file(lost.join("lease.toml")).expect("removed");
+    assert_eq!(findings(&spool), [], "as long as nothing says that this was decided, it is tried again");
+    let id = lost.file_name().expect("a name");
+    std::fs::write(spool.layout().all_owed().join(id), "").expect("a note");
     assert_eq!(findings(&spool).iter().map(|one| one.invariant).collect::<Vec<_>>(), [Invariant::Settled]);
     repair(&spool);
     let build = spool.newest_of(&"lost".parse().expect("a name"), None).expect("readable").expect("a build");

@@ -126,9 +126,9 @@ fn a_finish_is_answered_after_its_syncs() {
     let id = lab.run("few");
     let end: &[&[&str]] = &[
         &["fdatasync(", "/result.toml>"],
-        &["unlink", "/lease.toml"],
         &["fsync(", "SPOOL/active/", &id],
         &["fsync(", "SPOOL/owed>"],
+        &["unlink", "/lease.toml"],
         &["rename", "SPOOL/active/", "SPOOL/done/", "NOREPLACE"],
         &["fsync(", "SPOOL/done/20"],
         &["write(", "finished"],
