@@ -103,9 +103,10 @@ pub fn make_dir_with(path: &Path, mode: u32) -> Result<bool> {
     }
 }
 
-/// Makes a directory below an existing one, durably.
+/// Makes a directory below an existing one, durably. One that is there and empty may have been made just now by somebody
+/// else, who has not got to the sync yet; whoever puts something in has.
 pub fn make_dir_synced(path: &Path) -> Result<()> {
-    if make_dir(path)?
+    if (make_dir(path)? || is_empty_dir(path))
         && let Some(parent) = path.parent()
     {
         sync_dir(parent)?;

@@ -308,6 +308,47 @@ mod tests {
     }
 
     #[test]
+    fn a_console_that_a_power_cut_has_parted_agrees_at_the_end_and_in_the_queue() {
+        for times in [true, false] {
+            let lab = Held::new();
+            let parted = |held: &HeldBuild<'_>| {
+                held.console().unwrap().append(7, b"printed").unwrap();
+                let log = held.path().join(file::CONSOLE);
+                disk::remove_file(&log).unwrap();
+                if times {
+                    disk::write_new(&log, b"pri", 0o644).unwrap();
+                }
+            };
+            let held = lab.claim();
+            parted(&held);
+            assert_eq!(held.give_up("lost", crate::clock::now()).unwrap(), None);
+            let held = lab.claim();
+            parted(&held);
+            held.end_unrun(Outcome::Cancelled, crate::clock::now()).unwrap();
+            assert_eq!(lab.spool.check(true).unwrap().findings, []);
+        }
+    }
+
+    #[test]
+    fn a_claim_that_a_power_cut_has_undone_leaves_nothing() {
+        for by_builderd in [true, false] {
+            let lab = Held::new();
+            let held = lab.claim();
+            held.console().unwrap().append(7, b"printed").unwrap();
+            held.make_upload_area().unwrap();
+            disk::rename_new(&held.path(), &lab.spool.layout().queued(&lab.ticket)).unwrap();
+            drop(held);
+            assert!(!lab.spool.check(true).unwrap().findings.is_empty());
+            if by_builderd {
+                assert_eq!(lab.spool.forget_undone_claims().unwrap(), 1);
+                assert_eq!(lab.spool.forget_undone_claims().unwrap(), 0);
+                assert_eq!(lab.spool.check(true).unwrap().findings, []);
+            }
+            assert!(!lab.claim().path().join(file::CONSOLE).exists());
+        }
+    }
+
+    #[test]
     fn a_build_whose_end_was_interrupted_gets_there_and_is_not_run_again() {
         let lab = Held::new();
         let held = lab.claim();

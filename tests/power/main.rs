@@ -1,6 +1,7 @@
 //! power-cut - cuts the power at every moment of a spool's life, and looks at what recovers from it.
 //!
-//! `power-cut` does what CI does; `power-cut --exhaustive` all, which takes hours. It exits with 1 when something is broken.
+//! `power-cut` does what CI does; `power-cut --states N` as many states at each moment, and
+//! `power-cut --exhaustive` all, which takes hours. It exits with 1 when something is broken.
 //! `power-cut --life DIRECTORY` and `power-cut --recover SPOOL` are what it records; the first leaves a lab there.
 
 use harness::Lab;
@@ -15,6 +16,9 @@ fn main() -> ExitCode {
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => all(&Plan::QUICK),
         ["--exhaustive"] => all(&Plan::EXHAUSTIVE),
+        ["--states", number] if number.parse::<usize>().is_ok() => {
+            all(&Plan { states: number.parse().unwrap_or(1), ..Plan::QUICK })
+        }
         ["--life", directory] => {
             let lab = Lab::below(Path::new(directory));
             life(&lab);
@@ -28,7 +32,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         _ => {
-            eprintln!("power-cut: say nothing, --exhaustive, --life DIRECTORY or --recover SPOOL");
+            eprintln!("power-cut: say nothing, --states N, --exhaustive, --life DIRECTORY or --recover SPOOL");
             ExitCode::from(64)
         }
     }
