@@ -1,7 +1,7 @@
 //! What a check says of things that are in the wrong place, and what a repair makes of them: also when it is killed,
 //! and never of what is at work.
 
-use harness::{Finished, Lab, PLATFORM, house};
+use harness::{Finished, Lab, PLATFORM, Verb, house, put_copy};
 use spool::check::{Cure, Finding, Invariant};
 use spool::digest::Sha256;
 use spool::place::{End, Place};
@@ -180,8 +180,9 @@ fn an_end_that_was_interrupted_gets_there() {
     let lost = dir_of(&spool, "lost");
     let result = BuildResult::unrun(Outcome::Exited { code: 0 }, clock::now());
     std::fs::write(lost.join("result.toml"), spool::record::to_bytes(&result).expect("TOML")).expect("written");
-    assert_eq!(findings(&spool), [], "with its lease it is tried again");
-    std::fs::remove_file(lost.join("lease.toml")).expect("removed");
+    assert_eq!(findings(&spool), [], "as long as nothing says that this was decided, it is tried again");
+    let id = lost.file_name().expect("a name");
+    std::fs::write(spool.layout().all_owed().join(id), "").expect("a note");
     assert_eq!(findings(&spool).iter().map(|one| one.invariant).collect::<Vec<_>>(), [Invariant::Settled]);
     repair(&spool);
     let build = spool.newest_of(&"lost".parse().expect("a name"), None).expect("readable").expect("a build");
@@ -335,30 +336,23 @@ fn wreck(spool: &Spool) {
 #[test]
 fn a_repair_that_is_killed_anywhere_is_gone_on_with_and_no_byte_is_lost() {
     let lab = lab();
-    let template = lab.path("template");
+    let template = lab.path("wreck");
     wreck(&house::furnish(&template));
     let before: BTreeSet<Sha256> = house::contents(&template).into_iter().collect();
-    for step in 1.. {
-        std::fs::remove_dir_all(lab.root()).expect("removed");
-        let copied = Finished::of(Command::new("cp").arg("-a").arg(&template).arg(lab.root()));
-        assert_eq!(copied.code, 0, "{copied:?}");
-        let mut strace = Command::new("strace");
-        let calls = "rename,renameat,renameat2,link,linkat,mkdir,mkdirat,chmod,fchmod,fchmodat,unlink,unlinkat";
-        strace.args(["-qq", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
-        strace.args(["-e", &format!("inject={calls}:signal=KILL:when={step}")]).arg(harness::binary("builder"));
-        strace.args(["check", "--repair"]).env("BUILDER_SPOOL", lab.root()).env("BUILDER_CONFIG", lab.config());
-        let killed = Finished::of(&mut strace);
-        let spool = Spool::open(lab.root()).expect("a spool");
-        spool.repair(true, clock::now()).expect("a repair");
-        assert_eq!(findings(&spool), [], "killed at step {step}");
-        let after: BTreeSet<Sha256> = house::contents(lab.root()).into_iter().collect();
-        assert!(before.is_subset(&after), "killed at step {step}");
-        if killed.code == 0 {
-            assert!(step > 20, "only {step} steps");
-            return;
-        }
-        assert_eq!(killed.code, 128 + 9, "{killed:?}");
-    }
+    put_copy(&template, lab.root());
+    let repair = Verb::builder(&["check", "--repair"], "mended");
+    let steps = lab.killed_at_steps(
+        &repair,
+        |_| true,
+        |_| {
+            let spool = Spool::open(lab.root()).expect("a spool");
+            spool.repair(true, clock::now()).expect("a repair");
+            assert_eq!(findings(&spool), []);
+            let after: BTreeSet<Sha256> = house::contents(lab.root()).into_iter().collect();
+            assert!(before.is_subset(&after));
+        },
+    );
+    assert!(steps > 20, "only {steps} steps");
 }
 
 /// Jobs of many builds each, one of which is killed with its worker again and again.

@@ -245,7 +245,7 @@ fn whatever_a_hand_writes_of_a_worker_its_line_is_one_line_with_one_command() {
         let written = serde_json::to_string(&text).expect("a string").replace("\\u007f", "");
         let file = format!("added = \"2026-01-01T00:00:00Z\"\nplatforms = [\"p\"]\nkey = {written}\n");
         std::fs::write(lab.spool.layout().worker(&"w".parse().expect("a name")), file).expect("written");
-        lab.spool.write_authorized_keys(&run).expect("the keys");
+        lab.spool.write_authorized_keys(&run, None).expect("the keys");
         let generated = std::fs::read_to_string(lab.spool.layout().authorized_keys()).expect("text");
         let ours: Vec<&str> =
             generated.split(['\n', '\r']).filter(|line| !line.starts_with('#') && !line.is_empty()).collect();

@@ -71,12 +71,14 @@ fn add_and_run_answer_after_their_syncs() {
     ];
     in_order(&lab, &traced(&lab, "builder", &["run", "asked"]), again);
     let removed: &[&[&str]] = &[
-        &["unlink", "SPOOL/jobs/asked.toml"],
-        &["fsync(", "SPOOL/jobs>"],
         &["rename", "SPOOL/new/debian-12/10-", "SPOOL/active/"],
         &["rename", "SPOOL/active/", "SPOOL/tmp/"],
         &["fsync(", "SPOOL/active>"],
         &["fsync(", "SPOOL/new/debian-12>"],
+        &["unlink", "SPOOL/good/asked.toml"],
+        &["fsync(", "SPOOL/good>"],
+        &["unlink", "SPOOL/jobs/asked.toml"],
+        &["fsync(", "SPOOL/jobs>"],
         &["write(1<", "removed job asked"],
     ];
     in_order(&lab, &traced(&lab, "builder", &["rm", "asked"]), removed);
@@ -124,9 +126,9 @@ fn a_finish_is_answered_after_its_syncs() {
     let id = lab.run("few");
     let end: &[&[&str]] = &[
         &["fdatasync(", "/result.toml>"],
-        &["unlink", "/lease.toml"],
         &["fsync(", "SPOOL/active/", &id],
         &["fsync(", "SPOOL/owed>"],
+        &["unlink", "/lease.toml"],
         &["rename", "SPOOL/active/", "SPOOL/done/", "NOREPLACE"],
         &["fsync(", "SPOOL/done/20"],
         &["write(", "finished"],

@@ -168,7 +168,13 @@ impl<'a> Daemon<'a> {
         if self.swept.is_some_and(|at| at.elapsed() < SWEEP) {
             return;
         }
-        self.swept = Some(Instant::now());
+        if self.swept.replace(Instant::now()).is_none() {
+            match self.spool.forget_undone_claims() {
+                Ok(0) => {}
+                Ok(builds) => info!(builds, "their claims were undone"),
+                Err(e) => error!("queues could not be looked through: {e}"),
+            }
+        }
         match self.spool.sweep() {
             Ok(0) => {}
             Ok(count) => info!(count, "removed what a crash had left"),

@@ -91,16 +91,22 @@ fn lock_file(path: &Path, mode: u32) -> Result<File> {
 
 /// Makes a directory; one that exists is fine. Says whether it is new (and its parent needs a sync).
 pub fn make_dir(path: &Path) -> Result<bool> {
-    match std::fs::DirBuilder::new().mode(0o755).create(path) {
+    make_dir_with(path, 0o755)
+}
+
+/// As [`make_dir`], with these permissions at the most: the umask takes some away.
+pub fn make_dir_with(path: &Path, mode: u32) -> Result<bool> {
+    match std::fs::DirBuilder::new().mode(mode).create(path) {
         Ok(()) => Ok(true),
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(false),
         Err(e) => Err(e).at("create", path),
     }
 }
 
-/// Makes a directory below an existing one, durably.
+/// Makes a directory below an existing one, durably. One that is there and empty may have been made just now by somebody
+/// else, who has not got to the sync yet; whoever puts something in has.
 pub fn make_dir_synced(path: &Path) -> Result<()> {
-    if make_dir(path)?
+    if (make_dir(path)? || is_empty_dir(path))
         && let Some(parent) = path.parent()
     {
         sync_dir(parent)?;

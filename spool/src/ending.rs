@@ -1,5 +1,6 @@
 //! How a build leaves `active/`: ended for good, back into its queue, or removed.
 
+use crate::console::ConsoleWriter;
 use crate::digest::Sha256;
 use crate::disk::{self, Moved};
 use crate::error::{At, Error, Kind, Result};
@@ -12,6 +13,19 @@ use crate::record::{self, Attempt, Attempts, BuildResult, Outcome};
 use crate::{tmp, wake};
 use jiff::Timestamp;
 use std::fs::File;
+
+/// What an attempt makes in a build's directory. The lease goes last: until then the attempt is known.
+pub(crate) const OF_AN_ATTEMPT: [&str; 9] = [
+    file::CONSOLE,
+    file::TIMES,
+    file::RESULT,
+    file::MANIFEST,
+    file::ARTIFACTS,
+    file::UPLOAD,
+    file::ENVIRONMENT,
+    file::PACKAGES,
+    file::LEASE,
+];
 
 impl HeldBuild<'_> {
     /// Ends the build for good: durable on return, in `done/` when it exited 0, else in `failed/`.
@@ -35,11 +49,11 @@ impl HeldBuild<'_> {
         self.sync_artifacts(manifest.len())?;
         disk::remove_file(&dir.join(file::RESULT))?;
         disk::write_new(&dir.join(file::RESULT), &record::to_bytes(&result)?, 0o644)?;
-        disk::remove_file(&dir.join(file::LEASE))?;
         self.settle(&result)
     }
 
-    /// The last steps of the end of a build: its record is complete and durable, and its lease is gone.
+    /// The last steps of the end of a build whose record is complete and durable. The note of what it owes decides: before
+    /// it the worker may come back to the build, after it the build is over whatever happens.
     fn settle(self, result: &BuildResult) -> Result<End> {
         let dir = self.path();
         let layout = self.spool.layout();
@@ -47,6 +61,7 @@ impl HeldBuild<'_> {
         disk::remove_tree(&dir.join(file::UPLOAD))?;
         self.dir.sync_all().at("sync", &dir)?;
         self.spool.note_owed(&self.id)?;
+        disk::remove_file(&dir.join(file::LEASE))?;
         disk::make_dir_synced(&layout.month(end, &self.id))?;
         if disk::rename_new(&dir, &layout.finished(end, &self.id))? != Moved::Yes {
             return Err(Error::new(Kind::Internal, format!("{} is finished already", self.id)));
@@ -94,10 +109,10 @@ impl HeldBuild<'_> {
     }
 
     /// Puts a build that lost its worker back into its queue, or ends it as lost when it was tried often
-    /// enough, or as cancelled when somebody asked for that. One that a crash met in the last steps of its end
-    /// gets there. Durable on return.
+    /// enough, or as cancelled when somebody asked for that. One whose end was decided when a crash met it gets there.
+    /// Durable on return.
     pub fn give_up(self, reason: &str, now: Timestamp) -> Result<Option<End>> {
-        if let Some(result) = self.interrupted()? {
+        if let Some(result) = self.decided() {
             return self.settle(&result).map(Some);
         }
         let attempts = self.note_attempt(reason, now)?;
@@ -113,20 +128,20 @@ impl HeldBuild<'_> {
 
     /// Carries out the last steps of an end that a crash interrupted. Nothing when there was none.
     pub(crate) fn settle_interrupted(self) -> Result<Option<End>> {
-        let result = self.interrupted()?;
+        let result = self.decided();
         result.map(|result| self.settle(&result)).transpose()
     }
 
-    /// The result of a build whose end was begun: its record is complete, and its lease is gone.
-    fn interrupted(&self) -> Result<Option<BuildResult>> {
-        if self.lease()?.is_some() {
-            return Ok(None);
-        }
-        Ok(record::read(&self.path().join(file::RESULT)).ok().flatten())
+    /// The result of a build whose end was decided. Without the note of what it owes, a power cut may have taken some of
+    /// what the result speaks of.
+    pub(crate) fn decided(&self) -> Option<BuildResult> {
+        let noted = self.spool.layout().owed(&self.id).exists();
+        record::read(&self.path().join(file::RESULT)).ok().flatten().filter(|_| noted)
     }
 
     /// Ends a build without a word from its worker; what it printed so far stays.
     pub fn end_unrun(self, outcome: Outcome, now: Timestamp) -> Result<End> {
+        self.mend_console()?;
         let mut result = BuildResult::unrun(outcome, now);
         if let Some(lease) = self.lease()? {
             result.worker = Some(lease.worker);
@@ -149,18 +164,9 @@ impl HeldBuild<'_> {
 
     fn requeue(self) -> Result<()> {
         let dir = self.path();
+        self.mend_console()?;
         self.set_console_aside()?;
-        for name in [
-            file::RESULT,
-            file::MANIFEST,
-            file::ARTIFACTS,
-            file::UPLOAD,
-            file::ENVIRONMENT,
-            file::PACKAGES,
-            file::LEASE,
-        ] {
-            disk::remove_tree(&dir.join(name))?;
-        }
+        self.forget_attempt()?;
         self.dir.sync_all().at("sync", &dir)?;
         let ticket = Ticket { priority: Priority::FRONT, id: self.id.clone() };
         let queue = self.spool.layout().queue(self.id.platform());
@@ -174,6 +180,17 @@ impl HeldBuild<'_> {
         wake::tell(&spool.layout().wake_queue(id.platform()), &ticket.to_string());
         wake::ring(&spool.layout().wake_build(&id));
         Ok(())
+    }
+
+    /// Where a crash parted the two files of the console, they agree again.
+    fn mend_console(&self) -> Result<()> {
+        let there = [file::CONSOLE, file::TIMES].iter().any(|name| self.path().join(name).exists());
+        if there { ConsoleWriter::open(&self.path(), None).map(drop) } else { Ok(()) }
+    }
+
+    /// Removes what an attempt has left, but for consoles that were set aside. Not durable.
+    pub(crate) fn forget_attempt(&self) -> Result<()> {
+        OF_AN_ATTEMPT.iter().try_for_each(|name| disk::remove_tree(&self.path().join(name)))
     }
 
     /// The log goes last: as long as it is there, a crash in between leads to the same number again.
@@ -291,13 +308,54 @@ mod tests {
     }
 
     #[test]
+    fn a_console_that_a_power_cut_has_parted_agrees_at_the_end_and_in_the_queue() {
+        for times in [true, false] {
+            let lab = Held::new();
+            let parted = |held: &HeldBuild<'_>| {
+                held.console().unwrap().append(7, b"printed").unwrap();
+                let log = held.path().join(file::CONSOLE);
+                disk::remove_file(&log).unwrap();
+                if times {
+                    disk::write_new(&log, b"pri", 0o644).unwrap();
+                }
+            };
+            let held = lab.claim();
+            parted(&held);
+            assert_eq!(held.give_up("lost", crate::clock::now()).unwrap(), None);
+            let held = lab.claim();
+            parted(&held);
+            held.end_unrun(Outcome::Cancelled, crate::clock::now()).unwrap();
+            assert_eq!(lab.spool.check(true).unwrap().findings, []);
+        }
+    }
+
+    #[test]
+    fn a_claim_that_a_power_cut_has_undone_leaves_nothing() {
+        for by_builderd in [true, false] {
+            let lab = Held::new();
+            let held = lab.claim();
+            held.console().unwrap().append(7, b"printed").unwrap();
+            held.make_upload_area().unwrap();
+            disk::rename_new(&held.path(), &lab.spool.layout().queued(&lab.ticket)).unwrap();
+            drop(held);
+            assert!(!lab.spool.check(true).unwrap().findings.is_empty());
+            if by_builderd {
+                assert_eq!(lab.spool.forget_undone_claims().unwrap(), 1);
+                assert_eq!(lab.spool.forget_undone_claims().unwrap(), 0);
+                assert_eq!(lab.spool.check(true).unwrap().findings, []);
+            }
+            assert!(!lab.claim().path().join(file::CONSOLE).exists());
+        }
+    }
+
+    #[test]
     fn a_build_whose_end_was_interrupted_gets_there_and_is_not_run_again() {
         let lab = Held::new();
         let held = lab.claim();
         let result = BuildResult::unrun(Outcome::Exited { code: 0 }, crate::clock::now());
-        // As in finish, up to the removal of the lease.
+        // As in finish, up to the note.
         disk::write_new(&held.path().join(file::RESULT), &record::to_bytes(&result).unwrap(), 0o644).unwrap();
-        disk::remove_file(&held.path().join(file::LEASE)).unwrap();
+        lab.spool.note_owed(&lab.ticket.id).unwrap();
         assert_eq!(held.give_up("lost", crate::clock::now()).unwrap(), Some(End::Done));
         assert!(lab.spool.queue(lab.ticket.id.platform()).unwrap().is_empty());
         let there = lab.spool.build(&lab.ticket.id).unwrap().unwrap();

@@ -11,6 +11,7 @@ use crate::layout::file;
 use crate::manifest::Manifest;
 use crate::record::{self, Attempts, Lease, Request};
 use crate::spool::Spool;
+use crate::store;
 use fs2::FileExt;
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -175,6 +176,10 @@ impl<'s> HeldBuild<'s> {
         disk::remove_tree(&artifacts)?;
         if !offered.is_empty() {
             disk::make_dir(&artifacts)?;
+        }
+        // Contents are synced with the permissions that they have in the store.
+        for one in offered {
+            disk::set_mode(&self.uploaded(&one.sha256), store::MODE)?;
         }
         let batch = offered.len() > disk::FEW;
         if batch {

@@ -7,7 +7,7 @@ use crate::disk;
 use crate::error::Result;
 use crate::find::Build;
 use crate::job::delay;
-use crate::place::End;
+use crate::place::{End, Place};
 use crate::spool::Spool;
 use crate::tmp;
 use jiff::{SignedDuration, Timestamp};
@@ -66,7 +66,21 @@ impl Spool {
                 mended.extend(self.mend(&build.id, now).transpose());
             }
         }
+        mended.extend(self.cancel_queued()?);
         Ok(mended)
+    }
+
+    /// Ends builds that were to be cancelled while they ran and are queued: a power cut has undone their claim.
+    fn cancel_queued(&self) -> Result<Vec<Result<Mended>>> {
+        let mut ended = Vec::new();
+        for name in disk::names(&self.layout().directory("cancel"))? {
+            if let Ok(id) = name.parse::<BuildId>()
+                && matches!(self.place(&id)?, Some(Place::Queued(_)))
+            {
+                ended.push(self.cancel(&id).map(|_| Mended::Ended(id, End::Failed)));
+            }
+        }
+        Ok(ended)
     }
 
     fn mend(&self, id: &BuildId, now: Timestamp) -> Result<Option<Mended>> {
@@ -85,7 +99,7 @@ impl Spool {
             for name in disk::names(&self.layout().directory(dir))? {
                 let Ok(id) = name.parse::<BuildId>() else { continue };
                 let open = self.layout().active(&id).is_dir();
-                if !open && self.place(&id)?.is_none_or(|place| matches!(place, crate::place::Place::Ended(_))) {
+                if !open && self.place(&id)?.is_none_or(|place| matches!(place, Place::Ended(_))) {
                     disk::remove_tree(&self.layout().directory(dir).join(name))?;
                     removed += 1;
                 }

@@ -26,10 +26,14 @@ impl Spool {
     /// Gives a build back to the worker that has its lease, by the lease's token.
     pub fn resume(&self, id: &BuildId, worker: &WorkerName, token: &str) -> Result<Resumed<'_>> {
         if let Some(held) = self.hold(id)? {
+            if held.decided().is_some() {
+                held.give_up("its end was interrupted", clock::now())?;
+                return self.outcome_for(id, worker, token);
+            }
             return match held.lease()? {
                 Some(lease) if lease.worker == *worker && lease.token == token => Ok(Resumed::Held(held)),
                 Some(_) => Ok(Resumed::Lapsed),
-                // A crash met its end, or its claim. Whatever comes of it, no worker has it.
+                // A crash met its claim. Whatever comes of it, no worker has it.
                 None => {
                     held.give_up("its claimer died over its lease", clock::now())?;
                     self.outcome_for(id, worker, token)

@@ -80,6 +80,10 @@ impl Spool {
             Spool::open(&root)?;
         }
         make_root(&root)?;
+        if !known && let Some(parent) = root.parent() {
+            // Also when it was there: who made it may have died before that was durable.
+            disk::sync_dir(parent)?;
+        }
         for name in DIRECTORIES {
             disk::make_dir(&layout.directory(name))?;
         }
@@ -181,7 +185,6 @@ fn absolute(root: &Path) -> Result<PathBuf> {
 }
 
 fn make_root(root: &Path) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
     if root.is_dir() {
         return Ok(());
     }
@@ -194,6 +197,9 @@ fn make_root(root: &Path) -> Result<()> {
         return Err(Error::new(Kind::CantCreate, format!("there is no directory {}", parent.display()))
             .hint("make it first, or name another spool with --spool"));
     }
-    disk::make_dir_synced(root)?;
-    std::fs::set_permissions(root, std::fs::Permissions::from_mode(0o750)).at("set the mode of", root)
+    // Nobody may enter more than that, should this be the last step.
+    if disk::make_dir_with(root, 0o750)? {
+        disk::set_mode(root, 0o750)?;
+    }
+    Ok(())
 }

@@ -16,7 +16,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-const MODE: u32 = 0o444;
+/// The permissions of a content.
+pub(crate) const MODE: u32 = 0o444;
 
 /// The store of one spool.
 #[derive(Clone, Copy, Debug)]

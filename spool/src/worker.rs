@@ -190,7 +190,9 @@ fn quoted(word: &str) -> Result<String> {
 
 impl Spool {
     /// Writes the workers' lines into `.ssh/authorized_keys`; all other lines of the file stay. Durable on return.
-    pub fn write_authorized_keys(&self, run: &ForcedCommand) -> Result<()> {
+    ///
+    /// The line of a worker that is `leaving` is left out, though it is there still.
+    pub fn write_authorized_keys(&self, run: &ForcedCommand, leaving: Option<&WorkerName>) -> Result<()> {
         let _lock = self.lock_workers()?;
         let path = self.layout().authorized_keys();
         let old = disk::read_if_there(&path, 64 << 20)?.unwrap_or_default();
@@ -207,7 +209,7 @@ impl Spool {
         }
         text += &format!("{BEGIN}\n");
         let root = self.layout().root().display().to_string();
-        for (name, worker) in self.workers()? {
+        for (name, worker) in self.workers()?.into_iter().filter(|(name, _)| Some(name) != leaving) {
             if let Ok(Worker { key: Some(key), .. }) = worker {
                 text += &format!("{}\n", authorized_key(&name, &key, run, &root)?);
             }

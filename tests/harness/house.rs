@@ -67,7 +67,7 @@ fn workers(spool: &Spool, worker: &WorkerName, platform: &Platform) {
         .add_worker(worker, &Worker { added: clock::now(), platforms: vec![platform.clone()], key })
         .expect("a worker");
     let run = ForcedCommand { program: "/usr/libexec/builder/builder-run".into(), config: None };
-    spool.write_authorized_keys(&run).expect("the keys");
+    spool.write_authorized_keys(&run, None).expect("the keys");
     let system = BTreeMap::from([("os".to_owned(), "Debian".to_owned())]);
     drop(spool.open_session(worker, "4711", &system).expect("a session"));
     let second = jiff::SignedDuration::from_secs(1);
@@ -79,7 +79,8 @@ fn job(name: &str) -> JobName {
     name.parse().expect("a name")
 }
 
-fn add(spool: &Spool, name: &str, every: Option<Every>) {
+/// Adds a job: a manual one, or one whose first moment has passed long ago.
+pub fn add(spool: &Spool, name: &str, every: Option<Every>) {
     let platforms = Platforms::Named(vec![PLATFORM.parse().expect("a name")]);
     let mut new = Job::new(platforms, clock::now());
     new.script = format!("#!/bin/sh\necho {name}\n");
@@ -88,28 +89,33 @@ fn add(spool: &Spool, name: &str, every: Option<Every>) {
     spool.add_job(&job(name), &new).expect("a job");
 }
 
-fn run(spool: &Spool, name: &str, priority: Priority) -> Ticket {
+/// Queues a build of a job.
+pub fn run(spool: &Spool, name: &str, priority: Priority) -> Ticket {
     let wishes = Wishes { priority: Some(priority), ..Wishes::default() };
     let platform: Platform = PLATFORM.parse().expect("a name");
     let id: BuildId = spool.run_job(&job(name), &[platform], &wishes).expect("queued").remove(0).id;
     Ticket { priority, id }
 }
 
-fn claim<'s>(spool: &'s Spool, name: &str, worker: &WorkerName) -> HeldBuild<'s> {
+/// Queues a build of a job and claims it.
+pub fn claim<'s>(spool: &'s Spool, name: &str, worker: &WorkerName) -> HeldBuild<'s> {
     run(spool, name, Priority::FRONT);
     claimed(spool, name, worker)
 }
 
-fn claimed<'s>(spool: &'s Spool, name: &str, worker: &WorkerName) -> HeldBuild<'s> {
+/// Claims the build of a job that waits.
+pub fn claimed<'s>(spool: &'s Spool, name: &str, worker: &WorkerName) -> HeldBuild<'s> {
     let queued = spool.queued_of(&job(name), &PLATFORM.parse().expect("a name")).expect("a queue").expect("a build");
     spool.claim(&queued, worker).expect("a claim").won().expect("the build")
 }
 
-fn print(held: &HeldBuild<'_>, text: &str) {
+/// Appends to a console.
+pub fn print(held: &HeldBuild<'_>, text: &str) {
     held.console().expect("a console").append(7, text.as_bytes()).expect("written");
 }
 
-fn ended(spool: &Spool, name: &str, worker: &WorkerName, well: bool) {
+/// Runs a build of a job to its end, with artifacts.
+pub fn ended(spool: &Spool, name: &str, worker: &WorkerName, well: bool) {
     end(spool, claim(spool, name, worker), worker, well);
 }
 

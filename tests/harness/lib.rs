@@ -8,9 +8,11 @@ mod liar;
 mod network;
 pub mod oracle;
 mod person;
+pub mod power;
 mod process;
 mod pty;
 mod sshd;
+mod steps;
 
 pub use cable::Weather;
 pub use liar::Liar;
@@ -18,6 +20,7 @@ pub use network::Network;
 pub use process::{DEADLINE, Finished, Running, eventually, is_superuser, signal, wait_for};
 pub use pty::Pty;
 pub use sshd::Sshd;
+pub use steps::{Verb, put_copy};
 
 use spool::Spool;
 use spool::find::Build;
@@ -205,10 +208,16 @@ impl Default for Lab {
     }
 }
 
+/// The variable that names the directory of our programs to a process of the lab's own, which need not build them.
+pub const BUILT: &str = "HARNESS_BUILT";
+
 /// A program of ours, built once for all tests of a run.
 pub fn binary(name: &str) -> PathBuf {
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
     let directory = DIRECTORY.get_or_init(|| {
+        if let Some(built) = std::env::var_os(BUILT) {
+            return built.into();
+        }
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args(["build", "--quiet", "--workspace", "--bins"]).current_dir(env!("CARGO_MANIFEST_DIR"));
         if !cfg!(debug_assertions) {

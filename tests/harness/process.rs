@@ -53,9 +53,13 @@ pub struct Finished {
 impl Finished {
     /// Runs a program to its end, without input.
     pub fn of(command: &mut Command) -> Finished {
+        Finished::reading(command, Stdio::null())
+    }
+
+    /// As [`Finished::of`], with this input.
+    pub fn reading(command: &mut Command, input: impl Into<Stdio>) -> Finished {
         use std::os::unix::process::ExitStatusExt;
-        let output =
-            command.stdin(Stdio::null()).output().unwrap_or_else(|e| panic!("{command:?} can't be started: {e}"));
+        let output = command.stdin(input).output().unwrap_or_else(|e| panic!("{command:?} can't be started: {e}"));
         Finished {
             code: output.status.code().unwrap_or_else(|| 128 + output.status.signal().unwrap_or_default()),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

@@ -88,7 +88,8 @@ fn set(spool: &Spool, args: &PlatformArgs, from: State, to: State) -> Result<()>
 
 fn drop(spool: &Spool, args: &PlatformArgs) -> Result<()> {
     let (platform, state) = known(spool, args)?;
-    if state == State::Dropped {
+    // A crash may have come between the drop and the end of what was queued.
+    if state == State::Dropped && spool.queue(&platform)?.is_empty() {
         return Err(Error::new(Kind::Data, format!("platform {platform} is dropped"))
             .hint(format!("`builder platform restore {platform}` takes that back")));
     }

@@ -32,7 +32,7 @@ pub fn add(spool: &Spool, config: &Config, args: &WorkerAddArgs) -> Result<()> {
     owner::become_owner(spool)?;
     spool.add_worker(&name, &worker)?;
     worker.platforms.iter().try_for_each(|platform| spool.know_platform(platform))?;
-    spool.write_authorized_keys(&config.forced_command())?;
+    spool.write_authorized_keys(&config.forced_command(), None)?;
     out::print(&format!("added worker {name}\n"))
 }
 
@@ -40,8 +40,11 @@ pub fn add(spool: &Spool, config: &Config, args: &WorkerAddArgs) -> Result<()> {
 pub fn rm(spool: &Spool, config: &Config, args: &WorkerRmArgs) -> Result<()> {
     let name: WorkerName = args.name.parse()?;
     owner::become_owner(spool)?;
+    // As long as there is a worker, it can be removed again, should this be cut short. One that is unknown has no line.
+    if spool.workers()?.contains_key(&name) {
+        spool.write_authorized_keys(&config.forced_command(), Some(&name))?;
+    }
     spool.remove_worker(&name)?;
-    spool.write_authorized_keys(&config.forced_command())?;
     out::print(&format!("removed worker {name}\n"))
 }
 

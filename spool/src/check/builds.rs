@@ -148,7 +148,7 @@ fn unserved(eye: &mut Eye<'_>, dir: &Entry, id: &BuildId) -> Result<()> {
     let members = members(eye, dir, |name| ![file::LOST, file::PINNED].contains(&name))?;
     let ended =
         members.get(file::RESULT).is_some_and(|entry| matches!(record::read::<BuildResult>(&entry.path), Ok(Some(_))));
-    if ended && record::read_lease(&dir.path.join(file::LEASE)).is_ok_and(|lease| lease.is_none()) {
+    if ended && eye.layout().owed(id).exists() {
         eye.find(Invariant::Settled, &dir.path, "its end was interrupted", Cure::Settle(id.clone()));
         return Ok(());
     }

@@ -35,7 +35,7 @@ invariants! {
     5 OneState "A build is in exactly one place."
     6 Placed "A build lies where its id says: in the queue of its platform, in the month of its time."
     7 Whole "A build has a `build.toml` that can be read and a `script` that is not empty."
-    8 Settled "A build whose end was begun has got there: unless its server lives, no active build has a `result.toml` and no lease."
+    8 Settled "A build whose end was decided has got there: unless its server lives, no active build has a `result.toml` and a note in `owed/`."
     9 Ended "A build that is over has a `result.toml` that can be read, and is in `done/` exactly when it exited 0."
     10 Manifest "`manifest` has the digest `output` of `result.toml`, and `artifacts/` has exactly what it lists, as many files and bytes as `result.toml` says."
     11 Kept "What a build links is in the store."

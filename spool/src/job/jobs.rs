@@ -113,7 +113,8 @@ impl Spool {
         disk::sync_dir(&self.layout().jobs())?;
         let queued = self.fire_one(name).inspect_err(|_| {
             // Why it failed is what the caller wants to hear, and may be why this fails, too.
-            let _ = self.remove_locked(name);
+            let _ = self.remove_queued(name);
+            let _ = self.remove_files(name);
         })?;
         wake::ring(&self.layout().wake_daemon());
         Ok(queued)
@@ -136,9 +137,8 @@ impl Spool {
         let before = self.job(name)?;
         let job = change(&before)?;
         self.check_new(name, &job)?;
-        tmp::replace_file(self.layout(), &self.layout().job(name), &pretty(&job)?)?;
-        let _ = self.note_good(name);
         let mut moved = Vec::new();
+        // Before the job's file: whoever says it again, after a crash in between, finds the same to do.
         if job.priority != before.priority {
             for ticket in self.queued_everywhere(name)? {
                 if self.reprioritise(&ticket, job.priority)? {
@@ -146,6 +146,8 @@ impl Spool {
                 }
             }
         }
+        tmp::replace_file(self.layout(), &self.layout().job(name), &pretty(&job)?)?;
+        let _ = self.note_good(name);
         wake::ring(&self.layout().wake_daemon());
         Ok(Changed { job, moved })
     }
@@ -183,23 +185,32 @@ impl Spool {
         if !self.layout().job(name).exists() {
             self.job(name)?;
         }
-        let removed = self.remove_locked(name)?;
+        let removed = self.remove_queued(name)?;
+        self.remove_files(name)?;
         wake::ring(&self.layout().wake_daemon());
         let waits = |job: &Result<Job>| job.as_ref().is_ok_and(|job| job.after.contains(name));
         let waited = self.jobs()?.into_iter().filter(|(_, job)| waits(job)).map(|(name, _)| name);
         Ok((removed, waited.collect()))
     }
 
-    fn remove_locked(&self, name: &JobName) -> Result<Vec<BuildId>> {
-        disk::remove_file(&self.layout().job(name))?;
-        disk::remove_file(&self.layout().good_job(name))?;
-        disk::remove_file(&self.layout().timer(name))?;
-        disk::sync_dir(&self.layout().jobs())?;
+    fn remove_queued(&self, name: &JobName) -> Result<Vec<BuildId>> {
         let mut removed = Vec::new();
         for platform in self.platforms()? {
             removed.extend(self.empty_queue(&platform, |id| id.job() == name)?);
         }
         Ok(removed)
+    }
+
+    /// The job's own file goes last: as long as it is there, the job can be removed, whatever a crash has left of the rest.
+    fn remove_files(&self, name: &JobName) -> Result<()> {
+        for (file, dir) in [(self.layout().timer(name), "timers"), (self.layout().good_job(name), "good")] {
+            if file.exists() {
+                disk::remove_file(&file)?;
+                disk::sync_dir(&self.layout().directory(dir))?;
+            }
+        }
+        disk::remove_file(&self.layout().job(name))?;
+        disk::sync_dir(&self.layout().jobs())
     }
 
     /// A job as the text of its file.

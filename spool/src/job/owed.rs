@@ -81,8 +81,10 @@ impl Spool {
         if !self.layout().all_owed().is_dir() {
             disk::make_dir_synced(&self.layout().all_owed())?;
         }
-        disk::remove_file(&path)?;
-        disk::create_new(&path, 0o644)?;
+        // One that is there is of this end, which a crash has interrupted.
+        if !path.exists() {
+            disk::create_new(&path, 0o644)?;
+        }
         disk::sync_dir(&self.layout().all_owed())
     }
 

@@ -9,6 +9,7 @@ pub use waiting::Queues;
 
 use crate::build_id::BuildId;
 use crate::disk::{self, Moved};
+use crate::ending::OF_AN_ATTEMPT;
 use crate::error::{At, Error, Kind, Result};
 use crate::find;
 use crate::held::HeldBuild;
@@ -235,9 +236,33 @@ impl Spool {
         // What was locked may have been requeued, so that another build directory had this name meanwhile.
         let ours = dir.metadata().at("look at", &active)?;
         match active.symlink_metadata() {
-            Ok(there) if disk::same_file(&ours, &there) => Ok(Some(HeldBuild::new(self, ticket.id.clone(), dir))),
+            Ok(there) if disk::same_file(&ours, &there) => {
+                let held = HeldBuild::new(self, ticket.id.clone(), dir);
+                held.forget_attempt()?;
+                Ok(Some(held))
+            }
             _ => Ok(None),
         }
+    }
+
+    /// Removes from queued builds what attempts have left whose claim a power cut has undone. Whoever takes such a build
+    /// does so, too. Returns how many there were.
+    pub fn forget_undone_claims(&self) -> Result<usize> {
+        let mut undone = 0;
+        for platform in self.platforms()? {
+            for ticket in self.queue(&platform)? {
+                let path = self.layout().queued(&ticket);
+                if !disk::names(&path)?.iter().any(|name| OF_AN_ATTEMPT.contains(&name.as_str())) {
+                    continue;
+                }
+                let Ok(dir) = disk::open_dir(&path) else { continue };
+                if FileExt::try_lock_exclusive(&dir).is_ok() && path.is_dir() {
+                    OF_AN_ATTEMPT.iter().try_for_each(|name| disk::remove_tree(&path.join(name)))?;
+                    undone += 1;
+                }
+            }
+        }
+        Ok(undone)
     }
 }
 
