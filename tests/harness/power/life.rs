@@ -2,6 +2,7 @@
 
 use super::whole::Promise;
 use crate::{Finished, Lab, PLATFORM, wait_for};
+use spool::find::Build;
 use spool::place::{End, Place};
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -75,6 +76,7 @@ pub fn life(lab: &Lab) {
     cancelled(&diary);
     timers(&diary);
     operators(&diary);
+    kept_and_let_go(&diary);
 }
 
 /// Two workers, and what they build at the same time.
@@ -209,4 +211,26 @@ fn operators(diary: &Diary<'_>) {
     diary.promised("removed job gone", Promise::NoJob("gone".into()));
     diary.withdrawn(state("dropped"));
     lab.ok(&["platform", "restore", platform]);
+}
+
+/// A build is pinned, the other one of its job goes, and the pin is taken away.
+fn kept_and_let_go(diary: &Diary<'_>) {
+    let lab = diary.lab;
+    let job = "fails";
+    let mut builds: Vec<Build<'_>> = lab.ended().into_iter().filter(|build| build.id.job().as_str() == job).collect();
+    let [newer, older] = [builds.remove(0), builds.remove(0)];
+    let pinned = |is: bool| Promise::Pinned(newer.id.to_string(), is);
+    lab.ok(&["pin", newer.id.as_str()]);
+    diary.promised(&format!("pinned {}", newer.id), pinned(true));
+    // Something else comes before somebody takes it back.
+    lab.ok(&["set", job, "--keep", "builds=1"]);
+    let id = older.id.to_string();
+    let was = [Promise::of_end(&older), Promise::Build(id.clone()), Promise::Count(job.into(), 2)];
+    was.into_iter().for_each(|promise| diary.withdrawn(promise));
+    lab.ok(&["gc"]);
+    diary.promised(&format!("removed {id}"), Promise::Gone(id));
+    diary.promised("", Promise::Count(job.into(), 1));
+    diary.withdrawn(pinned(true));
+    lab.ok(&["unpin", newer.id.as_str()]);
+    diary.promised(&format!("unpinned {}", newer.id), pinned(false));
 }

@@ -31,6 +31,10 @@ pub enum Promise {
     Ends(String),
     /// So many builds of a job are there when everything is mended.
     Count(String, usize),
+    /// This build is pinned, or it is not.
+    Pinned(String, bool),
+    /// This build was removed.
+    Gone(String),
     /// There is this worker, or there is not.
     Worker(String, bool),
     /// This is a platform's state.
@@ -49,6 +53,8 @@ impl fmt::Display for Promise {
             Promise::Ended(id, end, console, output) => write!(f, "ended {id} {end} {console} {output}"),
             Promise::Ends(id) => write!(f, "ends {id}"),
             Promise::Count(job, count) => write!(f, "count {job} {count}"),
+            Promise::Pinned(id, pinned) => write!(f, "pinned {id} {pinned}"),
+            Promise::Gone(id) => write!(f, "gone {id}"),
             Promise::Worker(name, there) => write!(f, "worker {name} {there}"),
             Promise::Platform(name, state) => write!(f, "platform {name} {state}"),
             Promise::Drain(drains) => write!(f, "drain {drains}"),
@@ -72,6 +78,8 @@ impl FromStr for Promise {
             }
             [kind, id] if kind == "ends" => Promise::Ends(id.clone()),
             [kind, job, count] if kind == "count" => Promise::Count(job.clone(), count.parse().map_err(|_| wrong())?),
+            [kind, id, pinned] if kind == "pinned" => Promise::Pinned(id.clone(), pinned == "true"),
+            [kind, id] if kind == "gone" => Promise::Gone(id.clone()),
             [kind, name, there] if kind == "worker" => Promise::Worker(name.clone(), there == "true"),
             [kind, name, state] if kind == "platform" => Promise::Platform(name.clone(), state.clone()),
             [kind, drains] if kind == "drain" => Promise::Drain(drains == "true"),
@@ -122,6 +130,11 @@ impl Promise {
                     builds(job)?.iter().map(|build| format!("{} {}", build.id, build.place.word())).collect();
                 broken(all.len() == *count, format!("{all:?}"))
             }
+            Promise::Pinned(id, pinned) => {
+                let now = spool.build(&id.parse()?)?.is_some_and(|build| build.is_pinned());
+                broken(now == *pinned, format!("{now}"))
+            }
+            Promise::Gone(id) => broken(spool.build(&id.parse()?)?.is_none(), "it is back".into()),
             Promise::Worker(name, there) => {
                 let name = name.parse()?;
                 let known = spool.workers()?.get(&name).is_some_and(|worker| worker.is_ok());
