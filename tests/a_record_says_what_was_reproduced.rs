@@ -87,3 +87,29 @@ fn what_to_compare_with_is_where_the_output_changed() {
     assert_eq!(json["compare_with"]["next"], *ids[3], "{json}");
     assert_eq!(json["reproduced_by"][0]["build"], *ids[4], "{json}");
 }
+
+#[test]
+fn a_content_is_found_in_every_build_that_has_it_beside_one_that_is_damaged() {
+    let lab = Lab::new();
+    lab.job("job", "echo always > f; echo $N > g");
+    let ids = ["N=1", "N=1", "N=2", "N=3"].map(|n| built(&lab, "job", PLATFORM, &[n]));
+    std::fs::write(lab.path("always"), "always\n").expect("a file");
+    let found = || {
+        let json: serde_json::Value =
+            serde_json::from_str(&lab.ok(&["find", "./always", "--json"])).expect("what was found");
+        let builds = json["builds"].as_array().expect("builds").clone();
+        builds.iter().map(|one| one["build"].as_str().expect("an id").to_owned()).collect::<Vec<_>>()
+    };
+    let newest_first: Vec<String> = ids.iter().rev().cloned().collect();
+    assert_eq!(found(), newest_first);
+    let manifest = lab.build(&ids[2]).dir().join("manifest");
+    std::fs::remove_file(&manifest).expect("removed");
+    std::fs::write(&manifest, "what?").expect("written");
+    assert_eq!(found(), [ids[3].clone(), ids[1].clone(), ids[0].clone()]);
+    // Of two contents that begin alike neither is meant.
+    let shard = lab.root().join("store/sha256/00");
+    for last in ["0", "1"] {
+        std::fs::write(shard.join(format!("{}{last}", "0".repeat(61))), "").expect("a content");
+    }
+    lab.builder(&["find", "0000"]).refused(64, "fits more than one content");
+}

@@ -41,6 +41,9 @@ fn fits(text: &str, shown: &str) -> bool {
     rest.is_empty() || shown.trim_end().ends_with('…')
 }
 
+const WORKERS_HAVE_LEFT: &str =
+    "for n in $(seq 1200); do builder worker ls | grep -q '  connected' || break; sleep 0.05; done\n";
+
 #[test]
 fn the_console_blocks_print_what_they_show() {
     let lab = Lab::new();
@@ -48,8 +51,9 @@ fn the_console_blocks_print_what_they_show() {
     std::fs::remove_dir_all(lab.root()).expect("the README makes its own spool");
     let shown = console_blocks();
     assert!(shown.len() > 10, "only {} commands", shown.len());
-    // A line between the outputs that no command prints.
-    let script: String = shown.iter().map(|one| format!("echo '@@@'\n{}\n", one.command)).collect();
+    // A line between the outputs that no command prints; and a worker has left when its server has noticed it, too.
+    let left = |one: &Shown| if one.command.starts_with("builder-run worker") { WORKERS_HAVE_LEFT } else { "" };
+    let script: String = shown.iter().map(|one| format!("echo '@@@'\n{}\n{}", one.command, left(one))).collect();
     let mut shell = lab.program("builder");
     let programs = std::path::Path::new(shell.get_program()).parent().expect("a directory").to_owned();
     shell = Command::new("sh");

@@ -84,7 +84,7 @@ pub fn judge(role: Role, name: Option<&Person>, command: &str) -> Result<Judged>
 fn greeting(args: &GateArgs) -> Error {
     let who = args.name.as_ref().map_or("this key".to_owned(), ToString::to_string);
     let may = match args.role {
-        Role::Read => "look: ls, next, history, show, diff, log, watch, get",
+        Role::Read => "look: ls, next, history, show, diff, find, log, watch, get",
         Role::Submit => "look, and submit: add, run, cancel",
         Role::Admin => "do every verb of builder",
     };
@@ -181,6 +181,8 @@ mod tests {
                     "platform ls",
                     "check --deep",
                     "gc --dry-run",
+                    "find 00ff",
+                    "find -",
                     "diff a b --plain",
                     "diff j --json",
                 ]
@@ -233,6 +235,7 @@ mod tests {
             "builder get x",
             "builder get x -o /tmp",
             "builder diff a b",
+            "builder find /etc/passwd",
             "builder worker add w /etc/passwd --platform p",
             "sh -c id",
             "/usr/lib/openssh/sftp-server",

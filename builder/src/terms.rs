@@ -43,6 +43,10 @@ pub fn terms(verb: &Verb) -> Terms<'_> {
         }
         Verb::Diff(args) if args.plain || args.brief || args.json => (Some(Role::Read), Files::None),
         Verb::Diff(_) => (Some(Role::Read), Files::Programs("--plain")),
+        Verb::Find(args) => match args.file() {
+            Some(file) => (Some(Role::Read), Files::Input("what", Some(file))),
+            None => (Some(Role::Read), Files::None),
+        },
         Verb::Gc(args) if args.dry_run => (Some(Role::Read), Files::None),
         Verb::Gc(_) | Verb::Pin(_) | Verb::Unpin(_) => (Some(Role::Admin), Files::None),
         Verb::Check(args) if args.repair => (Some(Role::Admin), Files::None),

@@ -1,7 +1,7 @@
 //! What is said of builds.
 
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Whose builds.
 #[derive(Debug, Args)]
@@ -68,6 +68,23 @@ pub struct DiffArgs {
     /// As JSON, without contents
     #[arg(long)]
     pub json: bool,
+}
+
+/// What to look for.
+#[derive(Debug, Args)]
+pub struct FindArgs {
+    /// A SHA-256 or its first digits, or a file by a path with a slash; - for standard input
+    pub what: String,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl FindArgs {
+    /// The file, when one is meant.
+    pub fn file(&self) -> Option<&Path> {
+        (self.what == "-" || self.what.contains('/')).then_some(Path::new(&self.what))
+    }
 }
 
 /// What to copy, and where to.

@@ -6,7 +6,9 @@ mod job;
 mod operator;
 
 pub use access::{CompleteArgs, CompletionArgs, GateArgs, Shell};
-pub use build::{CancelArgs, DiffArgs, GetArgs, HistoryArgs, LogArgs, PinArgs, ShowArgs, UnpinArgs, WatchArgs};
+pub use build::{
+    CancelArgs, DiffArgs, FindArgs, GetArgs, HistoryArgs, LogArgs, PinArgs, ShowArgs, UnpinArgs, WatchArgs,
+};
 pub use job::{AddArgs, EditArgs, HowArgs, NextArgs, RmArgs, RunArgs, SetArgs, WhenArgs};
 pub use operator::{
     CheckArgs, DrainArgs, GcArgs, ListArgs, LsArgs, PlatformArgs, PlatformVerb, WorkerAddArgs, WorkerRmArgs, WorkerVerb,
@@ -113,6 +115,8 @@ pub enum Verb {
     Show(ShowArgs),
     /// Compare two builds: what went in, and what came out
     Diff(DiffArgs),
+    /// List the builds that have a content
+    Find(FindArgs),
     /// Copy a build's artifacts
     Get(GetArgs),
     /// End a queued or a running build

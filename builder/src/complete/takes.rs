@@ -37,7 +37,7 @@ pub fn takes(verb: &[&str], argument: &str) -> Option<Takes> {
     use Takes::*;
     Some(match (verb, argument) {
         (_, "spool" | "output") => Directory,
-        (_, "config" | "script" | "from" | "key") => File,
+        (_, "config" | "script" | "from" | "key" | "what") => File,
         (_, "every") => Words(&["hourly", "daily", "weekly", "never"]),
         (["gate"], "role") => Words(&["read", "submit", "admin"]),
         (_, "tz") => Zone,

@@ -6,6 +6,7 @@ pub mod check;
 pub mod diff;
 pub mod drain;
 pub mod edit;
+pub mod find;
 pub mod gc;
 pub mod get;
 pub mod history;

@@ -24,7 +24,7 @@ pub fn script(path: &Path) -> Result<String> {
 pub fn open(path: &Path) -> Result<File> {
     let file = File::open(path).at("read", path)?;
     match file.metadata().at("look at", path)?.is_dir() {
-        true => Err(Error::new(Kind::NoInput, format!("{} is a directory, not a script", path.display()))),
+        true => Err(Error::new(Kind::NoInput, format!("{} is a directory, not a file", path.display()))),
         false => Ok(file),
     }
 }

@@ -1,9 +1,11 @@
 //! Two finished builds side by side: what went in, and what came out. What each of them printed, when and for how long
 //! is not compared.
 
+mod having;
 mod list;
 mod related;
 
+pub use having::Having;
 pub use list::{Change, Form, List};
 pub use related::Related;
 
