@@ -239,6 +239,46 @@ fn of_an_end_with_artifacts() {
     }
 }
 
+/// Two contents, as a client of SFTP sends them.
+const UPLOAD: &[u8] = include_bytes!("../fuzz/corpus/sftp/two");
+
+/// What is complete in the upload area of the only build, all of which must be what its name says.
+fn complete(lab: &Lab) -> usize {
+    let area = lab.spool.active_builds().expect("readable").remove(0).dir().join("upload");
+    let names = disk::names(&area).expect("an upload area");
+    let digests = names.iter().filter_map(|name| Some((name, name.parse::<Sha256>().ok()?)));
+    digests
+        .map(|(name, digest)| assert_eq!(Sha256::of(&std::fs::read(area.join(name)).expect("readable")), digest))
+        .count()
+}
+
+/// It is for a build that a server holds: here the test does, anew each time.
+#[test]
+fn of_an_upload() {
+    let lab = lab();
+    uploaded(&lab, 0);
+    let upload = Verb::uploads(&lab, "w", UPLOAD.to_owned());
+    let template = lab.path("template");
+    put_copy(lab.root(), &template);
+    let held = || {
+        put_copy(&template, lab.root());
+        let id = lab.spool.active_builds().expect("readable").remove(0).id;
+        lab.spool.hold(&id).expect("readable").expect("the build")
+    };
+    let first = held();
+    let steps = upload.steps(&lab);
+    assert_eq!((complete(&lab), steps.len() > 4), (2, true), "{steps:?}");
+    drop(first);
+    for step in &steps {
+        let _held = held();
+        let done = upload.killed_before(&lab, step);
+        assert!(complete(&lab) == 2 || done.code != 0);
+        upload.again(&lab);
+        assert_eq!(complete(&lab), 2, "after {step:?}");
+        lab.check();
+    }
+}
+
 #[test]
 fn of_an_end_whose_worker_comes_back_before_builderd() {
     let lab = lab();

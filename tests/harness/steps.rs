@@ -19,7 +19,9 @@ pub struct Verb {
     /// Its words.
     pub words: Vec<String>,
     /// What it reads from standard input.
-    pub input: String,
+    pub input: Vec<u8>,
+    /// What sshd was asked for, for a server.
+    pub asked: &'static str,
     /// What its output has in it once it has acknowledged; nothing when only its end says so.
     pub acknowledges: &'static str,
 }
@@ -28,27 +30,35 @@ impl Verb {
     /// `builder` with these words, which acknowledges by printing this.
     pub fn builder(words: &[&str], acknowledges: &'static str) -> Verb {
         let words = words.iter().map(|word| (*word).to_owned()).collect();
-        Verb { program: "builder", words, input: String::new(), acknowledges }
+        Verb { program: "builder", words, input: Vec::new(), asked: "", acknowledges }
     }
 
     /// `builderd --once`.
     pub fn daemon() -> Verb {
-        Verb { program: "builderd", words: vec!["--once".into()], input: String::new(), acknowledges: "" }
+        Verb { program: "builderd", words: vec!["--once".into()], input: Vec::new(), asked: "", acknowledges: "" }
     }
 
     /// A server, and a worker that says all of this to it without waiting for an answer.
     pub fn server(lab: &Lab, worker: &str, input: String) -> Verb {
+        Verb { acknowledges: "\"t\":\"finished\"", ..Verb::served(lab, worker, "serve", input.into_bytes()) }
+    }
+
+    /// A server for uploads, and a client that sends all of these packets likewise.
+    pub fn uploads(lab: &Lab, worker: &str, packets: Vec<u8>) -> Verb {
+        Verb::served(lab, worker, "internal-sftp", packets)
+    }
+
+    fn served(lab: &Lab, worker: &str, asked: &'static str, input: Vec<u8>) -> Verb {
         let (root, config) = (lab.root().display().to_string(), lab.config().display().to_string());
         let words = ["serve", "--local", "--worker", worker, "--spool", &root, "--config", &config];
-        let words = words.map(str::to_owned).into();
-        Verb { program: "builder-run", words, input, acknowledges: "\"t\":\"finished\"" }
+        Verb { program: "builder-run", words: words.map(str::to_owned).into(), input, asked, acknowledges: "" }
     }
 
     fn run(&self, lab: &Lab, mut command: Command) -> Finished {
         let input = lab.path("input");
         std::fs::write(&input, &self.input).expect("an input");
         command.env("BUILDER_SPOOL", lab.root()).env("BUILDER_CONFIG", lab.config()).current_dir(lab.path(""));
-        command.env("SSH_ORIGINAL_COMMAND", "serve").arg(binary(self.program)).args(&self.words);
+        command.env("SSH_ORIGINAL_COMMAND", self.asked).arg(binary(self.program)).args(&self.words);
         Finished::reading(&mut command, File::open(&input).expect("an input"))
     }
 
