@@ -107,6 +107,14 @@ impl Place {
             Place::Ended(end) => end.directory(),
         }
     }
+
+    /// How it ended; nothing when it has not.
+    pub fn end(&self) -> Option<End> {
+        match self {
+            Place::Ended(end) => Some(*end),
+            _ => None,
+        }
+    }
 }
 
 #[cfg(test)]

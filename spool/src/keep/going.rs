@@ -36,30 +36,22 @@ impl Spool {
     /// The finished builds that are not to be kept any more, the oldest first. `usual` is for jobs that say nothing of
     /// their own, and its `disk` for all of them together.
     pub fn going(&self, usual: &Keep, now: Timestamp) -> Result<Vec<Going>> {
-        let builds = self.ended_builds(usize::MAX, |_| true)?;
         let own = self.kept_by_jobs()?;
         let each = Keep { disk: None, ..usual.clone() };
+        if own.values().chain([usual]).all(|keep| *keep == Keep::default()) {
+            return Ok(Vec::new());
+        }
         let of = |job: &JobName| own.get(job).unwrap_or(&each);
         let by_disk = usual.disk.is_some() || own.values().any(|keep| keep.disk.is_some());
-        let candidate = |build: &Build<'_>| Candidate {
-            good: build.place == Place::Ended(End::Done),
-            kept: false,
-            weight: if by_disk { weigh(build) } else { Weight::default() },
-            id: build.id.clone(),
-        };
-        let mut candidates: Vec<Candidate> = builds.iter().map(candidate).collect();
-        let ends: BTreeMap<BuildId, End> = builds
-            .iter()
-            .filter_map(|build| match build.place {
-                Place::Ended(end) => Some((build.id.clone(), end)),
-                _ => None,
-            })
-            .collect();
+        let ended = self.ended_builds(usize::MAX, |_| true)?;
+        let mut candidates: Vec<Candidate> = ended.iter().map(|build| candidate(build, by_disk)).collect();
+        let ends: BTreeMap<BuildId, End> =
+            ended.into_iter().filter_map(|build| Some((build.id, build.place.end()?))).collect();
         // Whether one is kept by hand is asked of those only that would go; the others may then go in their place.
         loop {
             let decided = decide(&candidates, of, usual.disk, now);
             let kept: BTreeSet<BuildId> =
-                decided.iter().filter(|(id, _)| self.is_kept(&ends, id)).map(|(id, _)| id.clone()).collect();
+                decided.iter().map(|(id, _)| id).filter(|id| self.is_kept(ends[*id], id)).cloned().collect();
             if kept.is_empty() {
                 let going = decided.into_iter();
                 return Ok(going.map(|(id, reason)| Going { end: ends[&id], id, reason }).collect());
@@ -80,9 +72,9 @@ impl Spool {
         Ok(own)
     }
 
-    fn is_kept(&self, ends: &BTreeMap<BuildId, End>, id: &BuildId) -> bool {
-        let pinned = ends.get(id).map(|end| self.layout().finished(*end, id).join(file::PINNED));
-        pinned.is_none_or(|path| path.symlink_metadata().is_ok()) || self.layout().owed(id).exists()
+    fn is_kept(&self, end: End, id: &BuildId) -> bool {
+        let pinned = self.layout().finished(end, id).join(file::PINNED);
+        pinned.symlink_metadata().is_ok() || self.layout().owed(id).exists()
     }
 
     /// Removes builds, and tells of each once it is gone durably. One that was pinned meanwhile, that somebody holds or has
@@ -118,6 +110,15 @@ impl Spool {
 struct Hidden {
     path: PathBuf,
     _lock: File,
+}
+
+fn candidate(build: &Build<'_>, by_disk: bool) -> Candidate {
+    Candidate {
+        id: build.id.clone(),
+        good: build.place == Place::Ended(End::Done),
+        kept: false,
+        weight: if by_disk { weigh(build) } else { Weight::default() },
+    }
 }
 
 /// What a build takes. What can't be read takes nothing.
