@@ -147,6 +147,30 @@ fn no_page_names_what_there_is_not() {
     }
 }
 
+/// The commands of ours in MIGRATING.md have verbs and options that there are.
+#[test]
+fn the_migration_page_names_what_there_is() {
+    let programs = BTreeMap::from(["builder", "builder-run", "builderd"].map(|name| (name, of_program(name))));
+    let page = include_str!("../MIGRATING.md");
+    let spans = page.split('`').skip(1).step_by(2).map(|span| span.split(' ').collect::<Vec<_>>());
+    let mut commands = 0;
+    for words in spans.filter(|words| words.len() > 1) {
+        let Some(verbs) = programs.get(words[0]) else { continue };
+        commands += 1;
+        let named: Vec<&str> =
+            words[1..].iter().take_while(|word| word.chars().all(char::is_lowercase)).copied().collect();
+        // A program without verbs has its options under the verb "".
+        let candidates = if named.is_empty() { vec![0] } else { vec![2, 1] };
+        let mut candidates = candidates.into_iter().map(|count| named[..named.len().min(count)].join(" "));
+        let verb = candidates.find(|verb| verbs.contains_key(verb)).unwrap_or_else(|| panic!("{words:?} is no verb"));
+        let verb = &verb;
+        let known = |option: &&&str| verbs[verb].contains(**option) || verbs[""].contains(**option);
+        let options: Vec<&&str> = words.iter().filter(|word| word.starts_with("--")).collect();
+        assert!(options.iter().all(known), "{words:?}: one of {options:?} is none of `{} {verb}`", words[0]);
+    }
+    assert!(commands > 25, "only {commands}");
+}
+
 /// `.It Va KEY No = VALUE` under the tables of builder.toml(5), as TOML.
 fn settings() -> (String, BTreeSet<String>) {
     let (mut toml, mut keys) = (String::new(), BTreeSet::new());
