@@ -113,3 +113,11 @@ fn a_content_is_found_in_every_build_that_has_it_beside_one_that_is_damaged() {
     }
     lab.builder(&["find", "0000"]).refused(64, "fits more than one content");
 }
+
+#[test]
+fn the_latest_is_the_newest_that_exited_0() {
+    let lab = Lab::new();
+    lab.job("job", "echo $N > f; exit $N");
+    let ids = ["N=0", "N=0", "N=1"].map(|n| built(&lab, "job", PLATFORM, &[n]));
+    assert_eq!(lab.ok(&["latest", "job"]), format!("  {PLATFORM}  {}  1 artifact\n", ids[1]));
+}

@@ -112,6 +112,7 @@ fn carry_out(root: &Path, config: &Config, verb: &Verb) -> Result<ExitCode> {
         Verb::Next(args) => verbs::next::run(&spool, args)?,
         Verb::Log(args) => verbs::log::run(&spool, args)?,
         Verb::Show(args) => verbs::show::run(&spool, args)?,
+        Verb::Latest(args) => verbs::latest::run(&spool, args)?,
         Verb::Find(args) => verbs::find::run(&spool, args)?,
         Verb::Pin(args) => verbs::pin::pin(&spool, args)?,
         Verb::Unpin(args) => verbs::pin::unpin(&spool, args)?,

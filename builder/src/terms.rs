@@ -38,9 +38,13 @@ pub enum Files<'a> {
 pub fn terms(verb: &Verb) -> Terms<'_> {
     let (role, files) = match verb {
         Verb::Init | Verb::Gate(_) | Verb::Completion(_) | Verb::Complete(_) => (None, Files::None),
-        Verb::Ls(_) | Verb::Watch(_) | Verb::Log(_) | Verb::Show(_) | Verb::Next(_) | Verb::History(_) => {
-            (Some(Role::Read), Files::None)
-        }
+        Verb::Ls(_)
+        | Verb::Watch(_)
+        | Verb::Log(_)
+        | Verb::Show(_)
+        | Verb::Next(_)
+        | Verb::History(_)
+        | Verb::Latest(_) => (Some(Role::Read), Files::None),
         Verb::Diff(args) if args.plain || args.brief || args.json => (Some(Role::Read), Files::None),
         Verb::Diff(_) => (Some(Role::Read), Files::Programs("--plain")),
         Verb::Find(args) => match args.file() {

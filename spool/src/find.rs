@@ -14,6 +14,7 @@ use crate::spool::Spool;
 use crate::suggest;
 use fs2::FileExt;
 use jiff::Timestamp;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -135,6 +136,17 @@ impl Spool {
     pub fn newest_done_of(&self, job: &JobName) -> Result<Option<Build<'_>>> {
         let done = |build: &Build<'_>| build.place == Place::Ended(End::Done);
         Ok(self.ended_builds(usize::MAX, |name| is_of(name, job, None))?.into_iter().find(done))
+    }
+
+    /// Of each platform the newest build of a job that exited 0.
+    pub fn latest_of(&self, job: &JobName) -> Result<BTreeMap<Platform, Build<'_>>> {
+        let mut latest = BTreeMap::new();
+        for build in self.ended_of(job, None, usize::MAX)? {
+            if build.place == Place::Ended(End::Done) {
+                latest.entry(build.id.platform().clone()).or_insert(build);
+            }
+        }
+        Ok(latest)
     }
 
     /// The build that a person means: an id, a job's newest, or a part of an id that only one build has.

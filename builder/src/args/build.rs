@@ -19,6 +19,19 @@ pub struct HistoryArgs {
     pub json: bool,
 }
 
+/// Whose newest builds.
+#[derive(Debug, Args)]
+pub struct LatestArgs {
+    /// The job's name
+    pub name: String,
+    /// Only of this platform
+    #[arg(long, value_name = "PLATFORM")]
+    pub platform: Option<String>,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// What to follow.
 #[derive(Debug, Args)]
 pub struct WatchArgs {

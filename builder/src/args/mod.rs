@@ -7,7 +7,7 @@ mod operator;
 
 pub use access::{CompleteArgs, CompletionArgs, GateArgs, Shell};
 pub use build::{
-    CancelArgs, DiffArgs, FindArgs, GetArgs, HistoryArgs, LogArgs, PinArgs, ShowArgs, UnpinArgs, WatchArgs,
+    CancelArgs, DiffArgs, FindArgs, GetArgs, HistoryArgs, LatestArgs, LogArgs, PinArgs, ShowArgs, UnpinArgs, WatchArgs,
 };
 pub use job::{AddArgs, EditArgs, HowArgs, NextArgs, RmArgs, RunArgs, SetArgs, WhenArgs};
 pub use operator::{
@@ -121,6 +121,8 @@ pub enum Verb {
     Get(GetArgs),
     /// End a queued or a running build
     Cancel(CancelArgs),
+    /// Name the newest build of a job that exited 0, on each platform
+    Latest(LatestArgs),
     /// Show how the builds of a job went
     History(HistoryArgs),
     /// Keep a build for good, whatever `gc` removes

@@ -42,7 +42,7 @@ pub fn takes(verb: &[&str], argument: &str) -> Option<Takes> {
         (["gate"], "role") => Words(&["read", "submit", "admin"]),
         (_, "tz") => Zone,
         (_, "after") => JobOrNone,
-        (["set" | "edit" | "rm" | "run" | "next" | "history"], "name") => Job,
+        (["set" | "edit" | "rm" | "run" | "next" | "history" | "latest"], "name") => Job,
         (["cancel"], "build") => Build(|place| !matches!(place, Place::Ended(_))),
         (["get" | "pin" | "unpin"], "build") => Build(|place| matches!(place, Place::Ended(_))),
         (["diff"], "left" | "right") => Build(|place| matches!(place, Place::Ended(_))),

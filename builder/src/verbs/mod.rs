@@ -11,6 +11,7 @@ pub mod gc;
 pub mod get;
 pub mod history;
 pub mod init;
+pub mod latest;
 pub mod log;
 pub mod ls;
 pub mod next;
