@@ -3,6 +3,7 @@
 //! 1. An acknowledged job or result survives a crash at any instant:
 //!    `an_acknowledged_job_survives_a_crash.rs`, `a_full_disk_loses_nothing.rs`,
 //!    `what_is_acknowledged_was_synced_before.rs`, `each_disk_step_may_be_the_last.rs`,
+//!    `each_disk_step_of_a_build_may_be_the_last.rs`,
 //!    `a_power_cut_loses_nothing.rs`
 //! 2. A build is in exactly one state, and runs at most once at a time: `a_build_runs_at_most_once_at_a_time.rs`,
 //!    `any_order_of_events_keeps_the_promises.rs`

@@ -1,6 +1,8 @@
 //! A program that is killed at each of its disk steps in turn, and what is made of what it leaves.
 
 use crate::{Finished, Lab, binary};
+use spool::find::Build;
+use spool::place::Place;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
@@ -109,6 +111,29 @@ impl Verb {
 }
 
 impl Lab {
+    /// A fresh spool in memory: what is tested with it is not what a power cut leaves.
+    pub fn in_memory() -> Lab {
+        Lab::below(Path::new("/dev/shm"))
+    }
+
+    /// The builds of a job, wherever they are.
+    pub fn builds_of(&self, job: &str) -> Vec<Build<'_>> {
+        let open = self.spool.open_builds().expect("the open builds");
+        open.into_iter().chain(self.ended()).filter(|build| build.id.job().as_str() == job).collect()
+    }
+
+    /// How many builds of a job are queued, all of which must be.
+    pub fn queued_of(&self, job: &str) -> usize {
+        let all = self.builds_of(job);
+        assert!(all.iter().all(|build| matches!(build.place, Place::Queued(_))), "{all:?}");
+        all.len()
+    }
+
+    /// Whether the first build of a job is queued.
+    pub fn is_queued(&self, job: &str) -> bool {
+        matches!(self.builds_of(job)[0].place, Place::Queued(_))
+    }
+
     /// Kills a verb before its first step, its second, and so on to its end, each time in the spool as it is now. After each
     /// death builderd starts, and every worker's time has run out; then all invariants must hold, and `holds`, which is
     /// told whether the verb had acknowledged. Returns the number of steps.
