@@ -67,6 +67,11 @@ impl Draft {
         &self.handle
     }
 
+    /// What to say when somebody has removed it meanwhile: nothing was published.
+    pub fn vanished(&self) -> Error {
+        Error::new(Kind::Internal, format!("{} was removed while it was made", self.path.display()))
+    }
+
     /// It has another name now, so `tmp/` need not be cleaned of it.
     pub fn published(mut self) {
         self.published = true;
@@ -131,7 +136,7 @@ pub fn sweep(layout: &Layout) -> Result<usize> {
     let mut removed = 0;
     for name in disk::names(&layout.tmp())? {
         let path = layout.tmp().join(name);
-        if is_left_over(&path) {
+        if let Some(_lock) = seize(&path) {
             disk::remove_tree(&path)?;
             removed += 1;
         }
@@ -141,11 +146,52 @@ pub fn sweep(layout: &Layout) -> Result<usize> {
 
 /// Whether nobody is making this any more.
 pub(crate) fn is_left_over(path: &Path) -> bool {
-    let Ok(meta) = path.symlink_metadata() else {
-        return false;
-    };
+    seize(path).is_some()
+}
+
+/// Locks what nobody is making any more. The lock must be held until it is removed: somebody may have made it a moment ago
+/// and come to the lock only now. What is neither a file nor a directory has none.
+fn seize(path: &Path) -> Option<Option<File>> {
+    let meta = path.symlink_metadata().ok()?;
     if !meta.is_dir() && !meta.is_file() {
-        return true;
+        return Some(None);
     }
-    File::open(path).is_ok_and(|file| FileExt::try_lock_exclusive(&file).is_ok())
+    let file = File::open(path).ok()?;
+    FileExt::try_lock_exclusive(&file).ok()?;
+    Some(Some(file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::Moved;
+    use crate::spool::Spool;
+    use std::sync::atomic::AtomicBool;
+
+    /// What was made while a sweep went by is there to be published.
+    #[test]
+    fn a_sweep_takes_nothing_from_who_is_at_work() {
+        let dir = tempfile::tempdir().unwrap();
+        let (spool, _) = Spool::init(&dir.path().join("spool")).unwrap();
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let sweeper = scope.spawn(|| {
+                while !over.load(Ordering::SeqCst) {
+                    sweep(spool.layout()).unwrap();
+                }
+            });
+            let target = dir.path().join("published");
+            let publish = || {
+                let draft = Draft::empty_file(spool.layout(), 0o644).unwrap();
+                let moved = disk::rename_new(draft.path(), &target).unwrap();
+                draft.published();
+                disk::remove_file(&target).unwrap();
+                moved
+            };
+            let taken = (0..50_000).find(|_| publish() != Moved::Yes);
+            over.store(true, Ordering::SeqCst);
+            sweeper.join().unwrap();
+            assert_eq!(taken, None);
+        });
+    }
 }

@@ -129,9 +129,13 @@ impl Spool {
             }
         }
         let draft = Draft::file(self.layout(), &record::to_bytes(worker)?, 0o644)?;
-        if disk::rename_new(draft.path(), &self.layout().worker(name))? == disk::Moved::TargetExists {
-            return Err(Error::new(Kind::CantCreate, format!("there is a worker {name} already"))
-                .hint(format!("choose another name, or remove that one first with `builder worker rm {name}`")));
+        match disk::rename_new(draft.path(), &self.layout().worker(name))? {
+            disk::Moved::Yes => {}
+            disk::Moved::TargetExists => {
+                return Err(Error::new(Kind::CantCreate, format!("there is a worker {name} already"))
+                    .hint(format!("choose another name, or remove that one first with `builder worker rm {name}`")));
+            }
+            disk::Moved::SourceGone => return Err(draft.vanished()),
         }
         draft.published();
         disk::sync_dir(&self.layout().workers())

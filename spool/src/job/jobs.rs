@@ -105,9 +105,14 @@ impl Spool {
         self.check_new(name, job)?;
         let path = self.layout().job(name);
         let draft = Draft::file(self.layout(), &pretty(job)?, 0o644)?;
-        if disk::rename_new(draft.path(), &path)? == disk::Moved::TargetExists {
-            return Err(Error::new(Kind::CantCreate, format!("there is a job {name} already"))
-                .hint(format!("change it with `builder set {name}`, or put this one in its place with --replace")));
+        match disk::rename_new(draft.path(), &path)? {
+            disk::Moved::Yes => {}
+            disk::Moved::TargetExists => {
+                return Err(Error::new(Kind::CantCreate, format!("there is a job {name} already")).hint(format!(
+                    "change it with `builder set {name}`, or put this one in its place with --replace"
+                )));
+            }
+            disk::Moved::SourceGone => return Err(draft.vanished()),
         }
         draft.published();
         disk::sync_dir(&self.layout().jobs())?;
