@@ -1,8 +1,10 @@
 //! What travels when a verb is carried out somewhere else: its words, and the caller's own files as streams.
 
 use crate::args::Cli;
+use crate::sending;
 use crate::tarball::Staged;
 use crate::terms::{Files, terms};
+use crate::verbs::import;
 use crate::{out, words};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory};
@@ -51,6 +53,11 @@ pub fn pack<'a>(cli: &'a Cli, typed: &ArgMatches, globals: bool) -> Result<Parce
         Files::Input(argument, Some(path)) => {
             input = Input::File(words::open(path)?);
             changes.standard_input = Some(argument);
+        }
+        Files::Inputs(named, instead) => {
+            changes.dropped = &["files"];
+            changes.added = Some(instead);
+            input = Input::File(sending::stream(import::files(named).into_iter().collect::<Result<_>>()?)?);
         }
         Files::Template(template) if template.contains('/') => return Err(no_template()),
         Files::Output(output, force) => {
@@ -107,7 +114,7 @@ fn verb(command: &Command, typed: &ArgMatches, changes: &Changes, into: &mut Vec
         }
     }
     let before = into.len();
-    for arg in command.get_positionals() {
+    for arg in command.get_positionals().filter(kept) {
         match changes.standard_input == Some(arg.get_id().as_str()) {
             true => into.push("-".to_owned()),
             false => into.extend(values(arg, typed)?),

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
 use std::path::Path;
+use uuid::Uuid;
 
 /// No record is longer than this, in bytes.
 const LONGEST: u64 = 16 << 20;
@@ -40,6 +41,9 @@ pub struct Request {
     /// The build whose end made this one: the one that is tried again, or the one of another job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub because_of: Option<BuildId>,
+    /// What the builder called it that carried it out, of an imported build.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uuid: Option<Uuid>,
     /// The secrets that the script may read, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<SecretName>,
@@ -67,6 +71,7 @@ impl Request {
             concurrency: None,
             retry: 0,
             because_of: None,
+            uuid: None,
             secrets: Vec::new(),
             source_date: None,
             template: None,
@@ -92,6 +97,8 @@ pub enum Origin {
     After,
     /// The failure of an earlier build.
     Retry,
+    /// Nobody here: another builder carried it out.
+    Import,
 }
 
 impl Origin {
@@ -102,6 +109,7 @@ impl Origin {
             Origin::Run => "run",
             Origin::After => "after",
             Origin::Retry => "retry",
+            Origin::Import => "import",
         }
     }
 }
