@@ -9,6 +9,7 @@ use spool::job::Platforms;
 use spool::place::Priority;
 use spool::platform::State;
 use spool::schedule::Every;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -431,6 +432,56 @@ fn who_is_elsewhere_sends_files_and_gets_them() {
     assert_eq!(missing.status.code(), Some(66), "{missing:?}");
     let got = as_role(1, &["export", "--full", "hello"]);
     assert!(got.status.success() && got.stdout == bytes("full-exited.der"), "{got:?}");
+    let to = lab.desk(&keys[1].1).join("got");
+    let saved = as_role(1, &["export", "--full", "hello", "-o", "got"]);
+    assert!(saved.status.success() && std::fs::read(&to).expect("a file") == bytes("full-exited.der"), "{saved:?}");
+    let unknown = as_role(1, &["export", "--full", "nothing", "-o", "none"]);
+    assert!(unknown.status.code() == Some(66) && !lab.desk(&keys[1].1).join("none").exists(), "{unknown:?}");
+    lab.check();
+}
+
+#[test]
+fn an_exported_file_is_there_whole_or_not_at_all() {
+    let lab = Lab::new();
+    let id = import(&lab, &fixture("full-exited.der"));
+    std::fs::create_dir(lab.path("out")).expect("made");
+    assert_eq!(lab.ok(&["export", "--full", &id, "--output", "out/full"]), "out/full\n");
+    assert_eq!(std::fs::read(lab.path("out/full")).expect("a file"), bytes("full-exited.der"));
+    lab.builder(&["export", "--full", &id, "--output", "out/full"]).refused(73, "out/full is there already");
+    lab.builder(&["export", "--full", &id, "--output", "nowhere/full"]).refused(66, "nowhere/full");
+    std::fs::remove_file(lab.build(&id).dir().join("artifacts/empty")).expect("removed");
+    lab.builder(&["export", "--full", &id, "--output", "out/other"]).refused(66, "artifacts/empty");
+    assert_eq!(std::fs::read_dir(lab.path("out")).expect("readable").count(), 1);
+}
+
+/// The spool is its owner's, and so is what comes in; the files are the superuser's alone.
+#[test]
+fn the_superusers_files_come_in_as_the_owners() {
+    if !harness::is_superuser() {
+        return;
+    }
+    const OWNER: u32 = 34;
+    let lab = Lab::new();
+    std::fs::set_permissions(lab.path(""), std::fs::Permissions::from_mode(0o755)).expect("its mode");
+    let owned = Finished::of(Command::new("chown").arg("-R").arg(format!("{OWNER}:{OWNER}")).arg(lab.root()));
+    assert_eq!(owned.code, 0, "{owned:?}");
+    let private = lab.path("private");
+    std::fs::create_dir(&private).expect("made");
+    std::fs::set_permissions(&private, std::fs::Permissions::from_mode(0o700)).expect("its mode");
+    std::fs::copy(fixture("full-exited.der"), private.join("full")).expect("copied");
+    std::fs::copy(fixture("state-hello.der"), private.join("state")).expect("copied");
+    harness::copy_of("builder", &lab.path(""));
+    let builder = |words: &[&str]| {
+        let mut builder = Command::new(lab.path("builder"));
+        builder.env("BUILDER_SPOOL", lab.root()).env("BUILDER_CONFIG", lab.config()).args(words);
+        Finished::of(&mut builder)
+    };
+    let done = builder(&["import", text(&private), text(&private.join("state"))]);
+    assert!(done.code == 0 && done.stdout.contains("imported ") && done.stdout.contains("added job hello"), "{done:?}");
+    assert_eq!(builder(&["import", text(&lab.path("missing"))]).code, 66);
+    let foreign = walkdir::WalkDir::new(lab.root()).into_iter().flatten();
+    let foreign: Vec<_> = foreign.filter(|one| one.metadata().is_ok_and(|meta| meta.uid() != OWNER)).collect();
+    assert!(foreign.is_empty(), "{foreign:?}");
     lab.check();
 }
 

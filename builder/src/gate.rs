@@ -142,6 +142,9 @@ fn check(may: Role, name: Option<&Person>, cli: &Cli, typed: &ArgMatches) -> Res
             format!("`{verb}` starts no other programs here"),
             &format!("say {without}, or use `builder --host`"),
         ),
+        Files::Save(_) => {
+            refused(format!("`{verb}` writes no files of the server"), "leave out --output, or use `builder --host`")
+        }
         Files::Output(..) => {
             refused(format!("`{verb}` writes no files of the server"), "say --tar, or use `builder --host`")
         }
@@ -243,6 +246,7 @@ mod tests {
             "builder diff a b",
             "builder find /etc/passwd",
             "builder import /etc/passwd",
+            "builder export --full x -o /tmp/x",
             "builder import - /etc/passwd",
             "builder import -n /etc",
             "builder worker add w /etc/passwd --platform p",

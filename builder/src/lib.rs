@@ -18,6 +18,7 @@ pub mod gate;
 mod host;
 mod out;
 pub mod robur;
+mod save;
 mod sending;
 mod tarball;
 mod terminal;

@@ -34,6 +34,8 @@ pub enum Files<'a> {
     Editor,
     /// It writes files into this directory, over others when it is forced.
     Output(&'a Path, bool),
+    /// It writes its standard output into this file.
+    Save(&'a Path),
 }
 
 /// States the terms of a verb.
@@ -46,12 +48,15 @@ pub fn terms(verb: &Verb) -> Terms<'_> {
         | Verb::Show(_)
         | Verb::Next(_)
         | Verb::History(_)
-        | Verb::Export(_)
         | Verb::Latest(_) => (Some(Role::Read), Files::None),
         Verb::Diff(args) if args.plain || args.brief || args.json => (Some(Role::Read), Files::None),
         Verb::Diff(_) => (Some(Role::Read), Files::Programs("--plain")),
         Verb::Find(args) => match args.file() {
             Some(file) => (Some(Role::Read), Files::Input("what", Some(file))),
+            None => (Some(Role::Read), Files::None),
+        },
+        Verb::Export(args) => match &args.output {
+            Some(output) => (Some(Role::Read), Files::Save(output)),
             None => (Some(Role::Read), Files::None),
         },
         Verb::Import(args) => (Some(Role::Admin), import_files(args)),

@@ -27,6 +27,9 @@ pub struct ExportArgs {
     /// As robur's builder writes it, which builder-web takes
     #[arg(long)]
     pub full: bool,
+    /// The file to write, which must not be there [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
     /// A finished build's id or a part of it, or a job
     pub build: String,
 }

@@ -36,6 +36,7 @@ pub enum Takes {
 pub fn takes(verb: &[&str], argument: &str) -> Option<Takes> {
     use Takes::*;
     Some(match (verb, argument) {
+        (["export"], "output") => File,
         (_, "spool" | "output") => Directory,
         (_, "files" | "config" | "script" | "from" | "key" | "what") => File,
         (_, "every") => Words(&["hourly", "daily", "weekly", "never"]),

@@ -6,6 +6,7 @@ use crate::out;
 use crate::robur::fields::ScriptJob;
 use crate::robur::full::{Console, Head, LONGEST_CONSOLE, MOST_LINES};
 use crate::robur::write;
+use crate::save::Saving;
 use spool::artifact_path::ArtifactPath;
 use spool::error::{At, Error, Kind, Result};
 use spool::find::Build;
@@ -14,23 +15,28 @@ use spool::{Spool, digest::Sha256};
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 
-/// Writes a build to standard output. The same build gives the same bytes.
+/// Writes a build to standard output, or into a file. The same build gives the same bytes.
 pub fn run(spool: &Spool, args: &ExportArgs) -> Result<()> {
     let build = spool.resolve(&args.build)?;
     let head = head(&build)?;
-    if io::stdout().is_terminal() {
-        return Err(
-            Error::new(Kind::Usage, "a terminal can't show what is exported").hint("send it to a file or a pipe")
-        );
+    let saving = args.output.as_deref().map(Saving::begin).transpose()?;
+    if saving.is_none() && io::stdout().is_terminal() {
+        return Err(Error::new(Kind::Usage, "a terminal can't show what is exported")
+            .hint("send it to a pipe, or name a file with -o"));
     }
     let manifest = build.manifest()?;
     let artifacts = manifest.iter().map(|(path, sha256)| Ok((path.clone(), checked(&build, path, sha256)?)));
     let artifacts = artifacts.collect::<Result<Vec<_>>>()?;
-    let mut to = BufWriter::with_capacity(64 << 10, io::stdout().lock());
-    let written = write::full(&mut to, &head, &artifacts, |path, to| {
-        io::copy(&mut File::open(build.artifact(path))?, to).map(drop)
-    });
-    out::unless_closed(written.and_then(|()| to.flush()))
+    match saving {
+        None => out::unless_closed(write(io::stdout().lock(), &build, &head, &artifacts).map(drop)),
+        Some(saving) => write(saving, &build, &head, &artifacts).at("write", "the file")?.keep(),
+    }
+}
+
+fn write<W: Write>(to: W, build: &Build<'_>, head: &Head, artifacts: &[(ArtifactPath, u64)]) -> io::Result<W> {
+    let mut to = BufWriter::with_capacity(64 << 10, to);
+    write::full(&mut to, head, artifacts, |path, to| io::copy(&mut File::open(build.artifact(path))?, to).map(drop))?;
+    to.into_inner().map_err(|e| e.into_error())
 }
 
 /// The size of an artifact that is what it must be: before a byte of it is out, as nothing can call it back.

@@ -5,13 +5,13 @@ mod jobs;
 
 use crate::args::ImportArgs;
 use crate::robur::{Holds, full};
-use crate::{out, words};
+use crate::{out, sending, words};
 use spool::config::Config;
 use spool::error::{At, Error, Kind, Result};
 use spool::{Spool, owner};
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use tar::Archive;
 
 /// The name of the files with builds in the directories of robur's builder.
@@ -32,6 +32,9 @@ pub fn run(spool: &Spool, config: &Config, args: &ImportArgs) -> Result<ExitCode
         return Err(Error::new(Kind::Usage, "--template names an installed template, not a path"));
     }
     if !args.dry_run {
+        if !args.tar && is_for_somebody_else(spool)? {
+            return by_the_owner(spool, config, args);
+        }
         owner::become_owner(spool)?;
     }
     let import = Import { spool, config, template: &args.template, dry_run: args.dry_run };
@@ -54,6 +57,28 @@ pub fn run(spool: &Spool, config: &Config, args: &ImportArgs) -> Result<ExitCode
         noted(file.and_then(|path| import.file(&path)));
     }
     Ok(ExitCode::from(code))
+}
+
+/// Whether this is the superuser, and the spool's owner may not read what they may.
+fn is_for_somebody_else(spool: &Spool) -> Result<bool> {
+    Ok(rustix::process::geteuid().is_root() && spool.owner()?.0 != 0)
+}
+
+/// The superuser reads the files, and another process, which becomes the owner, takes them in.
+fn by_the_owner(spool: &Spool, config: &Config, args: &ImportArgs) -> Result<ExitCode> {
+    if args.files == [Path::new("-")] {
+        owner::become_owner(spool)?;
+        return run(spool, config, args);
+    }
+    let mut owners = Command::new(std::env::current_exe().at("find", "this program")?);
+    owners.arg("--spool").arg(spool.layout().root());
+    if let Some(file) = &config.file {
+        owners.arg("--config").arg(file);
+    }
+    owners.args(["import", "--tar", "--template", &args.template]);
+    owners.stdin(sending::stream(files(&args.files).into_iter().collect::<Result<_>>()?)?);
+    let status = owners.status().at("start", owners.get_program())?;
+    Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(Kind::TryAgain as u8)))
 }
 
 /// The files that are named, and those called `full` in directories that are.
