@@ -88,6 +88,7 @@ fn each_field_of_a_build_comes_in() {
     );
     assert_eq!((&result["duration_ms"], &result["worker"]), (&json!(1933), &Value::Null));
     assert_eq!((&result["artifacts"], &result["artifact_bytes"]), (&json!(3), &json!(17)));
+    assert_eq!((&result["main"]["path"], &result["inputs"]), (&json!("bin/hello"), &json!(["build-environment"])));
     let dir = lab.build(&id).dir();
     let read = |name: &str| std::fs::read(dir.join(name)).expect("a file");
     assert_eq!(read("script"), b"#!/bin/sh\necho hello\n");

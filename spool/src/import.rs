@@ -9,6 +9,7 @@ use crate::console;
 use crate::digest::{Hasher, Sha256};
 use crate::disk::{self, Moved};
 use crate::error::{At, Error, Kind, Result};
+use crate::inputs::Sides;
 use crate::layout::file;
 use crate::manifest::Manifest;
 use crate::place::End;
@@ -107,11 +108,11 @@ impl<'s> Import<'s> {
         self.draft.path().join(file::UPLOAD).join(self.contents.len().to_string())
     }
 
-    fn add(&mut self, bytes: &[u8], name: &str) -> Result<Sha256> {
+    fn add(&mut self, bytes: &[u8], name: &str) -> Result<()> {
         let (file, sha256) = (self.fresh(), Sha256::of(bytes));
         disk::create_new(&file, store::MODE)?.write_all(bytes).at("write", &file)?;
         self.contents.push(Content { file, sha256, name: self.draft.path().join(name) });
-        Ok(sha256)
+        Ok(())
     }
 
     /// Puts the build into its place. Durable on return. Nothing when somebody else has just brought it.
@@ -120,9 +121,14 @@ impl<'s> Import<'s> {
     /// [`Kind::Data`] for artifacts that can't lie in one directory.
     pub fn finish(mut self, facts: &Facts) -> Result<Option<End>> {
         let manifest = Manifest::new(self.artifacts.clone())?;
-        let mut result = BuildResult {
+        let sides = Sides::of(&manifest, &[]);
+        let result = BuildResult {
             started: Some(facts.started),
             duration_ms: u64::try_from(facts.finished.duration_since(facts.started).as_millis()).unwrap_or(0),
+            output: sides.output_digest(),
+            manifest: (!sides.inputs.is_empty()).then(|| Sha256::of(&manifest.to_bytes())),
+            inputs: sides.inputs.iter().map(|(path, _)| path.clone()).collect(),
+            main: sides.main(None),
             artifacts: manifest.len() as u64,
             artifact_bytes: self.artifact_bytes,
             skipped: facts.skipped.clone(),
@@ -130,7 +136,7 @@ impl<'s> Import<'s> {
         };
         self.add(&facts.script, file::SCRIPT)?;
         if !manifest.is_empty() {
-            result.output = Some(self.add(&manifest.to_bytes(), file::MANIFEST)?);
+            self.add(&manifest.to_bytes(), file::MANIFEST)?;
         }
         self.keep_contents(&manifest)?;
         let request =

@@ -30,6 +30,7 @@ pub mod find;
 pub mod health;
 pub mod held;
 pub mod import;
+pub mod inputs;
 pub mod job;
 pub mod keep;
 pub mod layout;
