@@ -509,5 +509,7 @@ fn the_page_for_those_who_move_over_shows_what_happens() {
         assert!(fits, "{command}: {said}");
     }
     assert_eq!(commands, 5);
+    let latest = std::fs::read(lab.root().join("jobs/hello/latest/debian-12/artifacts/bin/hello"));
+    assert_eq!(latest.expect("the latest build"), b"\x7fELF\xff\x00");
     lab.check();
 }

@@ -194,10 +194,20 @@ mod tests {
                     "export --full x",
                     "diff a b --plain",
                     "diff j --json",
+                    "repro j",
                 ]
                 .as_slice(),
             ),
-            (Role::Submit, &["add j - --platform p", "add j --template t --platform p", "run j", "cancel x"]),
+            (
+                Role::Submit,
+                &[
+                    "add j - --platform p",
+                    "add j --template t --platform p",
+                    "run j",
+                    "cancel x",
+                    "verify j -n 2 --vary=time",
+                ],
+            ),
             (
                 Role::Admin,
                 &[

@@ -7,6 +7,7 @@ use crate::disk;
 use crate::error::{Error, Kind, Result};
 use crate::inputs::Main;
 use crate::name::{SecretName, WorkerName};
+use crate::rebuild::Rebuild;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
@@ -45,6 +46,9 @@ pub struct Request {
     /// What the builder called it that carried it out, of an imported build.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uuid: Option<Uuid>,
+    /// What it repeats, when it repeats another build.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rebuild: Option<Rebuild>,
     /// The secrets that the script may read, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<SecretName>,
@@ -79,6 +83,7 @@ impl Request {
             retry: 0,
             because_of: None,
             uuid: None,
+            rebuild: None,
             secrets: Vec::new(),
             source_date: None,
             inputs: Vec::new(),
@@ -108,6 +113,8 @@ pub enum Origin {
     Retry,
     /// Nobody here: another builder carried it out.
     Import,
+    /// Doubt: it repeats another build, by `builder verify` or because its job wants that.
+    Rebuild,
 }
 
 impl Origin {
@@ -119,6 +126,7 @@ impl Origin {
             Origin::After => "after",
             Origin::Retry => "retry",
             Origin::Import => "import",
+            Origin::Rebuild => "rebuild",
         }
     }
 }
@@ -263,6 +271,9 @@ pub struct BuildResult {
     /// What the worker said of itself.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub system: BTreeMap<String, String>,
+    /// What the worker of a rebuild says it has made different, and how.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub varied: BTreeMap<String, String>,
 }
 
 impl BuildResult {
@@ -284,6 +295,7 @@ impl BuildResult {
             executable: Vec::new(),
             skipped: Vec::new(),
             system: BTreeMap::new(),
+            varied: BTreeMap::new(),
         }
     }
 

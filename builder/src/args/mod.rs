@@ -5,6 +5,7 @@ mod build;
 mod exchange;
 mod job;
 mod operator;
+mod verify;
 
 pub use access::{CompleteArgs, CompletionArgs, GateArgs, Shell};
 pub use build::{
@@ -15,6 +16,7 @@ pub use job::{AddArgs, EditArgs, HowArgs, NextArgs, RmArgs, RunArgs, SetArgs, Wh
 pub use operator::{
     CheckArgs, DrainArgs, GcArgs, ListArgs, LsArgs, PlatformArgs, PlatformVerb, WorkerAddArgs, WorkerRmArgs, WorkerVerb,
 };
+pub use verify::{ReproArgs, VerifyArgs};
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use spool::error::{Error, Kind};
@@ -119,6 +121,10 @@ pub enum Verb {
     Diff(DiffArgs),
     /// List the builds that have a content
     Find(FindArgs),
+    /// Build something again, perhaps under other circumstances, and say whether the same comes out
+    Verify(VerifyArgs),
+    /// Print a script that builds it again anywhere, and compares what comes out
+    Repro(ReproArgs),
     /// Copy a build's artifacts
     Get(GetArgs),
     /// End a queued or a running build

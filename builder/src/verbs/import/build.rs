@@ -18,6 +18,10 @@ impl Import<'_> {
         let head = &full.head;
         let id = BuildId::of_import(head.started, &head.job.name, &head.job.platform, head.uuid);
         if self.spool.imported(&id, head.uuid)?.is_some() {
+            if !self.dry_run {
+                // Who brought it may have died before.
+                self.spool.relink(&id)?;
+            }
             return out::print(&format!("{id} was there already\n"));
         }
         if self.dry_run {
@@ -51,7 +55,9 @@ impl Import<'_> {
             outcome: head.outcome,
             timeout_seconds: TIMEOUT,
         };
-        match import.finish(&facts)? {
+        let came = import.finish(&facts)?;
+        self.spool.relink(&id)?;
+        match came {
             Some(_) => out::print(&format!("imported {id}\n")),
             None => out::print(&format!("{id} was there already\n")),
         }
