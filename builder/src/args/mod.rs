@@ -2,6 +2,7 @@
 
 mod access;
 mod build;
+mod exchange;
 mod job;
 mod operator;
 mod verify;
@@ -10,6 +11,7 @@ pub use access::{CompleteArgs, CompletionArgs, GateArgs, Shell};
 pub use build::{
     CancelArgs, DiffArgs, FindArgs, GetArgs, HistoryArgs, LatestArgs, LogArgs, PinArgs, ShowArgs, UnpinArgs, WatchArgs,
 };
+pub use exchange::{ExportArgs, ImportArgs};
 pub use job::{AddArgs, EditArgs, HowArgs, NextArgs, RmArgs, RunArgs, SetArgs, WhenArgs};
 pub use operator::{
     CheckArgs, DrainArgs, GcArgs, ListArgs, LsArgs, PlatformArgs, PlatformVerb, WorkerAddArgs, WorkerRmArgs, WorkerVerb,
@@ -135,6 +137,10 @@ pub enum Verb {
     Pin(PinArgs),
     /// Let a build go when its time comes
     Unpin(UnpinArgs),
+    /// Take in builds, or jobs, of robur's builder
+    Import(ImportArgs),
+    /// Write a finished build as another program takes it
+    Export(ExportArgs),
     /// Remove finished builds that are not to be kept, and what only they had
     Gc(GcArgs),
     /// List, pause and drop platforms

@@ -36,15 +36,18 @@ pub enum Takes {
 pub fn takes(verb: &[&str], argument: &str) -> Option<Takes> {
     use Takes::*;
     Some(match (verb, argument) {
+        (["export"], "output") => File,
         (_, "spool" | "output") => Directory,
-        (_, "config" | "script" | "from" | "key" | "what") => File,
+        (_, "files" | "config" | "script" | "from" | "key" | "what") => File,
         (_, "every") => Words(&["hourly", "daily", "weekly", "never"]),
         (["gate"], "role") => Words(&["read", "submit", "admin"]),
         (_, "tz") => Zone,
         (_, "after") => JobOrNone,
         (["set" | "edit" | "rm" | "run" | "next" | "history" | "latest"], "name") => Job,
         (["cancel"], "build") => Build(|place| !matches!(place, Place::Ended(_))),
-        (["get" | "pin" | "unpin" | "verify" | "repro"], "build") => Build(|place| matches!(place, Place::Ended(_))),
+        (["get" | "pin" | "unpin" | "verify" | "repro" | "export"], "build") => {
+            Build(|place| matches!(place, Place::Ended(_)))
+        }
         (["diff"], "left" | "right") => Build(|place| matches!(place, Place::Ended(_))),
         (["watch" | "log" | "show"], "build") => Build(|_| true),
         (["get"], "paths") => Artifact,
@@ -56,7 +59,7 @@ pub fn takes(verb: &[&str], argument: &str) -> Option<Takes> {
         (_, "platform" | "platforms") => Platform(|_| true),
         (["worker", "rm"], "name") | (["verify"], "on") => Worker(false),
         (["worker", "release"], "name") => Worker(true),
-        (["add"], "template") => Template,
+        (["add" | "import"], "template") => Template,
         _ => return None,
     })
 }
