@@ -36,6 +36,7 @@
 //!     `two_builds_are_compared.rs`, `what_went_in_is_told_from_what_came_out.rs`
 //! 21. What is not to be kept goes, and nothing else: `what_is_not_to_be_kept_goes.rs`
 //! 22. Whatever is sent breaks nothing: `whatever_is_sent_breaks_nothing.rs`
+//! 23. What is signed can be verified by anybody, with ssh-keygen(1) alone: `what_is_signed_can_be_verified_by_anybody.rs`
 //!
 //! And at the door: `bad_input_is_refused_in_one_line.rs`, `the_client_finds_what_is_meant.rs`,
 //! `templates_build_what_they_say.rs`, `the_readme_is_true.rs`, `the_manual_names_what_there_is.rs`

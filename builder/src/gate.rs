@@ -84,7 +84,7 @@ pub fn judge(role: Role, name: Option<&Person>, command: &str) -> Result<Judged>
 fn greeting(args: &GateArgs) -> Error {
     let who = args.name.as_ref().map_or("this key".to_owned(), ToString::to_string);
     let may = match args.role {
-        Role::Read => "look: ls, next, history, latest, show, diff, find, log, watch, get",
+        Role::Read => "look: ls, next, history, latest, show, diff, find, verify-signature, log, watch, get",
         Role::Submit => "look, and submit: add, run, cancel",
         Role::Admin => "do every verb of builder",
     };
@@ -184,6 +184,7 @@ mod tests {
                     "find 00ff",
                     "find -",
                     "latest j --platform p",
+                    "verify-signature x --signers -",
                     "diff a b --plain",
                     "diff j --json",
                 ]
@@ -237,6 +238,7 @@ mod tests {
             "builder get x -o /tmp",
             "builder diff a b",
             "builder find /etc/passwd",
+            "builder verify-signature x --signers /etc/passwd",
             "builder worker add w /etc/passwd --platform p",
             "sh -c id",
             "/usr/lib/openssh/sftp-server",

@@ -47,6 +47,7 @@ pub mod room;
 pub mod schedule;
 pub mod secret;
 pub mod session;
+pub mod sign;
 pub mod spool;
 pub mod store;
 pub mod suggest;

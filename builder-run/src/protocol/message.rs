@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 use spool::artifact_path::ArtifactPath;
 use spool::build_id::BuildId;
 use spool::digest::Sha256;
-use spool::name::{Platform, SecretName};
+use spool::name::{Platform, SecretName, WorkerName};
 use spool::record::Outcome;
+use spool::worker::PublicKey;
 use std::collections::BTreeMap;
 
 /// What the server says.
@@ -44,6 +45,9 @@ pub enum ToWorker {
         /// What the script sees as SOURCE_DATE_EPOCH.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         source_date: Option<i64>,
+        /// As whom the worker signs what it says of the build; missing when the server knows no key of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signer: Option<Signer>,
         /// Bytes of script.
         n: usize,
     },
@@ -165,6 +169,9 @@ pub enum ToServer {
         /// What was left out, and why.
         #[serde(default)]
         skipped: Vec<String>,
+        /// The statement of the build, when the worker signs it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signed: Option<Signed>,
     },
     /// The worker must stop: give its build to another one.
     Abandon {
@@ -175,6 +182,24 @@ pub enum ToServer {
     Ping,
     /// The answer to `ping`.
     Pong,
+}
+
+/// A worker as the server knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signer {
+    /// Its name.
+    pub worker: WorkerName,
+    /// Its public key.
+    pub key: PublicKey,
+}
+
+/// What a worker vouches for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Signed {
+    /// See [`spool::sign::statement`]; at most 16 KiB.
+    pub statement: String,
+    /// Its signature as ssh-keygen(1) writes it; at most 16 KiB.
+    pub signature: String,
 }
 
 /// An artifact that the worker has.

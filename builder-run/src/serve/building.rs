@@ -4,7 +4,7 @@ use super::allowance::Allowance;
 use super::link::{Event, Link, out_of_turn};
 use super::session::told_to_leave;
 use super::{space, words};
-use crate::protocol::{LONGEST_CONSOLE, ToServer, ToWorker};
+use crate::protocol::{LONGEST_CONSOLE, Signed, Signer, ToServer, ToWorker};
 use jiff::SignedDuration;
 use spool::Spool;
 use spool::build_id::BuildId;
@@ -19,6 +19,7 @@ use spool::manifest::Manifest;
 use spool::name::WorkerName;
 use spool::record::{BuildResult, Outcome, Request};
 use spool::secret;
+use spool::sign::Vouched;
 use spool::wake::Listener;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -90,6 +91,7 @@ pub fn serve(context: &Context<'_>, link: &mut Link, held: HeldBuild<'_>) -> Res
         timeout_seconds: serving.allowance.runs,
         silence_seconds: request.silence_seconds,
         source_date: request.source_date,
+        signer: serving.signer.clone(),
         n: script.len(),
     };
     let mut said = Ok(());
@@ -143,6 +145,10 @@ struct Serving<'a, 'l, 's> {
     finishing: Option<BuildResult>,
     /// The result, while artifacts are uploaded.
     unfinished: Option<BuildResult>,
+    /// As whom the worker signs.
+    signer: Option<Signer>,
+    /// What it has signed, when it has finished.
+    signed: Option<Signed>,
     /// Why the build was ended from here, once it was.
     stopped: Option<Outcome>,
     allowance: Allowance<'a>,
@@ -168,6 +174,8 @@ impl<'a, 'l, 's> Serving<'a, 'l, 's> {
             needed: BTreeSet::new(),
             finishing: None,
             unfinished: None,
+            signer: signer(context),
+            signed: None,
             stopped: None,
             keeps_none: false,
             touched: Instant::now(),
@@ -210,7 +218,8 @@ impl<'a, 'l, 's> Serving<'a, 'l, 's> {
                     let reason = format!("its artifacts could not be uploaded: {}", words::sentence(&reason));
                     self.keep_none(reason);
                 }
-                ToServer::Finish { outcome, duration_ms, executable, skipped } => {
+                ToServer::Finish { outcome, duration_ms, executable, skipped, signed } => {
+                    self.signed = signed;
                     self.finishing = Some(self.result(outcome, duration_ms, executable, skipped));
                 }
                 ToServer::Abandon { reason } => {
@@ -389,11 +398,22 @@ impl<'a, 'l, 's> Serving<'a, 'l, 's> {
         result.executable.retain(|path| manifest.has(path));
         let id = self.held.id().clone();
         let (held, outcome, took) = (self.held, result.outcome.clone(), result.duration_ms);
-        self.link.while_busy(|| held.finish(result, &manifest))?;
+        let vouched = self.signer.zip(self.signed).map(|(Signer { key, .. }, signed)| Vouched {
+            key,
+            statement: signed.statement,
+            signature: signed.signature,
+        });
+        self.link.while_busy(|| held.finish_signed(result, &manifest, vouched.as_ref()))?;
         self.context.note_health(&id, &outcome, took);
         self.link.say(&ToWorker::Finished { id }, b"")?;
         Ok(None)
     }
+}
+
+/// The worker with its key; nothing when it has none here.
+fn signer(context: &Context<'_>) -> Option<Signer> {
+    let worker = context.spool.worker(context.name).ok()?;
+    worker.key.map(|key| Signer { worker: context.name.clone(), key })
 }
 
 fn input_name(name: &str) -> Result<&'static str> {

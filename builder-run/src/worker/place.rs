@@ -77,6 +77,13 @@ impl Place {
         Ok(path)
     }
 
+    /// Puts down the worker's public key, with which an agent is asked for the other half.
+    pub fn public_key(&self, key: &str) -> Result<PathBuf> {
+        let path = self.root.join("key.pub");
+        std::fs::write(&path, format!("{key}\n")).at("write", &path)?;
+        Ok(path)
+    }
+
     /// A fresh directory for a build, with the script in it. What a killed worker left goes first.
     ///
     /// It has the same name for each build, and a plain one: compilers write it into what they build, and

@@ -8,6 +8,7 @@ use super::link::Link;
 use super::local::Local;
 use super::place::Place;
 use super::secrets::Secrets;
+use super::sign::Pen;
 use super::signals::Signals;
 use super::ssh::Ssh;
 use super::strays::Household;
@@ -36,6 +37,7 @@ pub struct Reach {
     pub instance: String,
     pub signals: Signals,
     pub household: Household,
+    pub pen: Pen,
     /// Held while a connection is made.
     pub connecting: Mutex<()>,
 }
@@ -105,7 +107,16 @@ impl Session {
             match self.link.next(mailbox, &[], Instant::now() + Duration::from_secs(3600)) {
                 Event::Message(ToWorker::Secret { name, .. }, content) => secrets.add(name, content),
                 Event::Message(
-                    ToWorker::Build { id, lease, timeout_seconds, silence_seconds, console_bytes, source_date, .. },
+                    ToWorker::Build {
+                        id,
+                        lease,
+                        timeout_seconds,
+                        silence_seconds,
+                        console_bytes,
+                        source_date,
+                        signer,
+                        ..
+                    },
                     script,
                 ) => {
                     self.link.calm(false);
@@ -116,6 +127,7 @@ impl Session {
                         secrets,
                         source_date,
                         console_bytes,
+                        signer,
                         timeout: Duration::from_secs(timeout_seconds),
                         silence: silence_seconds.map(Duration::from_secs),
                     }));

@@ -37,14 +37,14 @@ pub fn takes(verb: &[&str], argument: &str) -> Option<Takes> {
     use Takes::*;
     Some(match (verb, argument) {
         (_, "spool" | "output") => Directory,
-        (_, "config" | "script" | "from" | "key" | "what") => File,
+        (_, "config" | "script" | "from" | "key" | "what" | "signers") => File,
         (_, "every") => Words(&["hourly", "daily", "weekly", "never"]),
         (["gate"], "role") => Words(&["read", "submit", "admin"]),
         (_, "tz") => Zone,
         (_, "after") => JobOrNone,
         (["set" | "edit" | "rm" | "run" | "next" | "history" | "latest"], "name") => Job,
         (["cancel"], "build") => Build(|place| !matches!(place, Place::Ended(_))),
-        (["get" | "pin" | "unpin"], "build") => Build(|place| matches!(place, Place::Ended(_))),
+        (["get" | "pin" | "unpin" | "verify-signature"], "build") => Build(|place| matches!(place, Place::Ended(_))),
         (["diff"], "left" | "right") => Build(|place| matches!(place, Place::Ended(_))),
         (["watch" | "log" | "show"], "build") => Build(|_| true),
         (["get"], "paths") => Artifact,

@@ -21,5 +21,6 @@ pub mod rm;
 pub mod run;
 pub mod set;
 pub mod show;
+pub mod verify_signature;
 pub mod watch;
 pub mod worker;

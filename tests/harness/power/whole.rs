@@ -194,6 +194,9 @@ fn pay(spool: &Spool) -> spool::error::Result<()> {
         if ended.owed.remove(&Owed::Retry) && spool.retry_at(&ended, SignedDuration::ZERO).is_some() {
             spool.queue_retry(&ended, now)?;
         }
+        if ended.owed.contains(&Owed::Seal) {
+            spool.seal(&ended, &spool.server_key(None)?)?;
+        }
         ended.owed.clear();
         spool.save_owed(&ended)?;
     }
