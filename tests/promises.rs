@@ -33,7 +33,8 @@
 //! 18. An old spool stays readable, and a later one is left alone: `an_old_spool_stays_readable.rs`
 //! 19. Who waits costs little: `idle_workers_cost_little.rs`
 //! 20. The record says what was reproduced, and what differs is named: `a_record_says_what_was_reproduced.rs`,
-//!     `two_builds_are_compared.rs`, `what_went_in_is_told_from_what_came_out.rs`
+//!     `two_builds_are_compared.rs`, `what_went_in_is_told_from_what_came_out.rs`, `a_build_is_confirmed_by_others.rs`,
+//!     `what_was_built_is_built_again_elsewhere.rs`
 //! 21. What is not to be kept goes, and nothing else: `what_is_not_to_be_kept_goes.rs`
 //! 22. Whatever is sent breaks nothing: `whatever_is_sent_breaks_nothing.rs`
 //! 23. What is signed can be verified by anybody, with ssh-keygen(1) alone: `what_is_signed_can_be_verified_by_anybody.rs`

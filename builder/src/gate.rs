@@ -187,10 +187,20 @@ mod tests {
                     "verify-signature x --signers -",
                     "diff a b --plain",
                     "diff j --json",
+                    "repro j",
                 ]
                 .as_slice(),
             ),
-            (Role::Submit, &["add j - --platform p", "add j --template t --platform p", "run j", "cancel x"]),
+            (
+                Role::Submit,
+                &[
+                    "add j - --platform p",
+                    "add j --template t --platform p",
+                    "run j",
+                    "cancel x",
+                    "verify j -n 2 --vary=time",
+                ],
+            ),
             (
                 Role::Admin,
                 &[

@@ -44,6 +44,7 @@ pub fn terms(verb: &Verb) -> Terms<'_> {
         | Verb::Show(_)
         | Verb::Next(_)
         | Verb::History(_)
+        | Verb::Repro(_)
         | Verb::Latest(_) => (Some(Role::Read), Files::None),
         Verb::Diff(args) if args.plain || args.brief || args.json => (Some(Role::Read), Files::None),
         Verb::Diff(_) => (Some(Role::Read), Files::Programs("--plain")),
@@ -68,7 +69,7 @@ pub fn terms(verb: &Verb) -> Terms<'_> {
         },
         // A value can be code where a template is careless, and the job may read secrets that its runner may not.
         Verb::Run(args) if !args.values.is_empty() => (Some(Role::Admin), Files::None),
-        Verb::Run(_) | Verb::Cancel(_) => (Some(Role::Submit), Files::None),
+        Verb::Run(_) | Verb::Cancel(_) | Verb::Verify(_) => (Some(Role::Submit), Files::None),
         Verb::Rm(_) | Verb::Drain(_) => (Some(Role::Admin), Files::None),
         Verb::Set(args) => match &args.script {
             Some(script) => (Some(Role::Admin), Files::Input("script", Some(script))),

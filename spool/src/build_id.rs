@@ -23,6 +23,9 @@ const TIME: &str = "%Y%m%dT%H%M%S%.3fZ";
 const TAIL_LEN: usize = 6;
 const TAIL_ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
+/// What the last part of a rebuild's name starts with. It is not in the alphabet, so no other build's does.
+const REBUILD: char = 'u';
+
 impl BuildId {
     /// Bytes of the time that each id starts with.
     pub(crate) const TIME_LEN: usize = "20261124T094701.123Z".len();
@@ -48,6 +51,28 @@ impl BuildId {
             job: job.clone(),
             platform: platform.clone(),
         }
+    }
+
+    /// The name of a new rebuild that somebody asked for at `now`.
+    pub fn unique_rebuild(now: Timestamp, of: &BuildId) -> Result<BuildId> {
+        Ok(BuildId::unique(now, &of.job, &of.platform)?.into_rebuild())
+    }
+
+    /// The name of the rebuild with this number that a build owes since it ended at `end`: always the same.
+    pub fn of_rebuild(end: Timestamp, of: &BuildId, number: u32) -> BuildId {
+        let seed = Sha256::of(format!("{of} {number}").as_bytes()).to_string();
+        BuildId::assemble(end, &of.job, &of.platform, &seed.as_bytes()[..TAIL_LEN]).into_rebuild()
+    }
+
+    fn into_rebuild(self) -> BuildId {
+        let start = self.text.len() - TAIL_LEN;
+        let text = format!("{}{REBUILD}{}", &self.text[..start], &self.text[start + 1..]);
+        BuildId { text, ..self }
+    }
+
+    /// Whether it repeats another build, to see whether the same comes out.
+    pub fn is_rebuild(&self) -> bool {
+        is_rebuild(&self.text)
     }
 
     /// The name as text.
@@ -81,6 +106,11 @@ impl BuildId {
     }
 }
 
+/// Whether a name, if it is a build's, is that of a rebuild. It is not parsed: a month may have 100,000.
+pub(crate) fn is_rebuild(name: &str) -> bool {
+    name.len().checked_sub(TAIL_LEN).is_some_and(|start| name.as_bytes()[start] == REBUILD as u8)
+}
+
 fn parse_time(text: &str) -> Option<Timestamp> {
     let parsed = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%S%.fZ", text).ok()?;
     jiff::tz::TimeZone::UTC.to_timestamp(parsed).ok()
@@ -95,7 +125,8 @@ impl FromStr for BuildId {
             let exact = parse_time(time)?.strftime(TIME).to_string() == time;
             let (job, rest) = text.get(BuildId::TIME_LEN..)?.strip_prefix('-')?.split_once('@')?;
             let (platform, tail) = rest.rsplit_once('-')?;
-            let tail_ok = tail.len() == TAIL_LEN && tail.bytes().all(|b| TAIL_ALPHABET.contains(&b));
+            let rest_of_tail = tail.strip_prefix(REBUILD).unwrap_or(tail);
+            let tail_ok = tail.len() == TAIL_LEN && rest_of_tail.bytes().all(|b| TAIL_ALPHABET.contains(&b));
             (exact && tail_ok).then_some(BuildId {
                 text: text.to_owned(),
                 job: job.parse().ok()?,
@@ -154,8 +185,22 @@ mod tests {
     }
 
     #[test]
+    fn a_rebuild_says_so() {
+        let of: BuildId = "20261124T094701.123Z-a@p-000000".parse().unwrap();
+        let end = of.time();
+        let rebuilds = [1, 2].map(|number| BuildId::of_rebuild(end, &of, number));
+        assert_ne!(rebuilds[0], rebuilds[1]);
+        assert_eq!(rebuilds[0], BuildId::of_rebuild(end, &of, 1));
+        for id in rebuilds.into_iter().chain([BuildId::unique_rebuild(end, &of).unwrap()]) {
+            assert!(id.is_rebuild() && !of.is_rebuild(), "{id}");
+            assert_eq!(id.as_str().parse::<BuildId>().unwrap(), id);
+        }
+    }
+
+    #[test]
     fn what_is_not_an_id_is_refused() {
         for text in [
+            "20261124T094701.123Z-a@p-0u0000",
             "",
             "hello",
             "20261324T094701.123Z-a@p-000000",

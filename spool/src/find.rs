@@ -1,7 +1,7 @@
 //! Where builds are: by exact id, by job, by a part of the id. Plain reading, without a lock.
 
 use crate::artifact_path::ArtifactPath;
-use crate::build_id::BuildId;
+use crate::build_id::{BuildId, is_rebuild};
 use crate::console::ConsoleReader;
 use crate::disk;
 use crate::error::{Error, Kind, Result};
@@ -14,7 +14,6 @@ use crate::spool::Spool;
 use crate::suggest;
 use fs2::FileExt;
 use jiff::Timestamp;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -72,12 +71,17 @@ impl Spool {
         let mut builds = Vec::new();
         for platform in self.platforms()? {
             let queue = self.queue(&platform)?.into_iter();
-            builds.extend(queue.map(|ticket| Build {
-                spool: self,
-                id: ticket.id.clone(),
-                place: Place::Queued(ticket),
-            }));
+            builds.extend(queue.map(|ticket| Build::at(self, ticket.id.clone(), Place::Queued(ticket))));
         }
+        builds.extend(self.active_builds()?);
+        Ok(builds)
+    }
+
+    /// The builds that wait on a platform, and all that run.
+    pub(crate) fn open_builds_on(&self, platform: &Platform) -> Result<Vec<Build<'_>>> {
+        let queue = self.queue(platform)?.into_iter();
+        let mut builds: Vec<Build<'_>> =
+            queue.map(|ticket| Build::at(self, ticket.id.clone(), Place::Queued(ticket))).collect();
         builds.extend(self.active_builds()?);
         Ok(builds)
     }
@@ -116,15 +120,18 @@ impl Spool {
         Ok(ids.take(most).map(|(id, end)| Build { spool: self, id, place: Place::Ended(end) }).collect())
     }
 
-    /// The newest build of a job, on a platform or anywhere: running before queued before finished ones.
+    /// The newest build of a job that repeats no other one, on a platform or anywhere: running before queued before
+    /// finished ones.
     pub fn newest_of(&self, job: &JobName, platform: Option<&Platform>) -> Result<Option<Build<'_>>> {
-        let wanted = |id: &BuildId| id.job() == job && platform.is_none_or(|platform| id.platform() == platform);
+        let wanted = |id: &BuildId| {
+            id.job() == job && !id.is_rebuild() && platform.is_none_or(|platform| id.platform() == platform)
+        };
         let open: Vec<_> = self.open_builds()?.into_iter().filter(|build| wanted(&build.id)).collect();
         let active = open.iter().rev().find(|build| build.place == Place::Active);
         if let Some(build) = active.or(open.first()) {
             return Ok(Some(build.clone()));
         }
-        Ok(self.ended_builds(1, |name| is_of(name, job, platform))?.into_iter().next())
+        Ok(self.ended_builds(1, |name| is_of(name, job, platform) && !is_rebuild(name))?.into_iter().next())
     }
 
     /// The finished builds of a job, on a platform or anywhere, the newest first; `most` of them at the most.
@@ -132,21 +139,11 @@ impl Spool {
         self.ended_builds(most, |name| is_of(name, job, platform))
     }
 
-    /// The newest build of a job that exited 0.
+    /// The newest build of a job that exited 0, and repeats no other one.
     pub fn newest_done_of(&self, job: &JobName) -> Result<Option<Build<'_>>> {
         let done = |build: &Build<'_>| build.place == Place::Ended(End::Done);
-        Ok(self.ended_builds(usize::MAX, |name| is_of(name, job, None))?.into_iter().find(done))
-    }
-
-    /// Of each platform the newest build of a job that exited 0.
-    pub fn latest_of(&self, job: &JobName) -> Result<BTreeMap<Platform, Build<'_>>> {
-        let mut latest = BTreeMap::new();
-        for build in self.ended_of(job, None, usize::MAX)? {
-            if build.place == Place::Ended(End::Done) {
-                latest.entry(build.id.platform().clone()).or_insert(build);
-            }
-        }
-        Ok(latest)
+        let builds = self.ended_builds(usize::MAX, |name| is_of(name, job, None) && !is_rebuild(name))?;
+        Ok(builds.into_iter().find(done))
     }
 
     /// The build that a person means: an id, a job's newest, or a part of an id that only one build has.
@@ -231,6 +228,10 @@ pub(crate) fn is_of(name: &str, job: &JobName, platform: Option<&Platform>) -> b
 }
 
 impl<'s> Build<'s> {
+    pub(crate) fn at(spool: &'s Spool, id: BuildId, place: Place) -> Build<'s> {
+        Build { spool, id, place }
+    }
+
     /// Its directory, as far as known; it may have moved.
     pub fn dir(&self) -> PathBuf {
         let layout = self.spool.layout();

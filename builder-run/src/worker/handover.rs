@@ -9,7 +9,7 @@ use spool::digest::Sha256;
 use spool::error::{At, Error, Kind, Result};
 use spool::manifest::Manifest;
 use spool::record::Outcome;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Nothing is looked at that is not told.
@@ -33,7 +33,7 @@ impl Ran {
 
 /// Offers what is there, sends what is wanted, and waits until the server says that the build is over for good. False
 /// when the worker was told to stop and the server can't be reached.
-pub fn hand_over(talk: &mut Talk<'_>, room: Option<&Room>, ran: Ran) -> Result<bool> {
+pub fn hand_over(talk: &mut Talk<'_>, room: Option<&Room>, ran: Ran, varied: BTreeMap<String, String>) -> Result<bool> {
     let collected = room.map(|room| collect(&room.output())).unwrap_or_default();
     let offers = collected.offers.iter().map(|offer| (offer.path.clone(), offer.sha256));
     let signed = Manifest::new(offers).ok().and_then(|manifest| talk.sign(&manifest, &ran.outcome));
@@ -43,6 +43,7 @@ pub fn hand_over(talk: &mut Talk<'_>, room: Option<&Room>, ran: Ran) -> Result<b
         executable: collected.executable.clone(),
         skipped: collected.skipped.clone(),
         signed,
+        varied,
     };
     let mut asked_to_stop = false;
     let mut offered = false;

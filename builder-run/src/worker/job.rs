@@ -3,6 +3,7 @@
 use super::secrets::Secrets;
 pub use crate::protocol::Signer;
 use spool::build_id::BuildId;
+use spool::rebuild::Vary;
 use std::time::Duration;
 
 /// What the server gave out.
@@ -20,4 +21,8 @@ pub struct Job {
     pub source_date: Option<i64>,
     /// As whom the worker signs; nothing when the server knows no key of it.
     pub signer: Option<Signer>,
+    /// What is to be different from the build that it repeats.
+    pub vary: Vec<Vary>,
+    /// Which rebuild it is; 0 when it repeats nothing.
+    pub rebuild: u32,
 }

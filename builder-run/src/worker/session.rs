@@ -115,7 +115,9 @@ impl Session {
                         console_bytes,
                         source_date,
                         signer,
-                        ..
+                        vary,
+                        rebuild,
+                        n: _,
                     },
                     script,
                 ) => {
@@ -126,8 +128,10 @@ impl Session {
                         script,
                         secrets,
                         source_date,
+                        vary,
+                        rebuild: rebuild.unwrap_or(0),
                         console_bytes,
-                        signer,
+                        signer: signer.map(|signer| *signer),
                         timeout: Duration::from_secs(timeout_seconds),
                         silence: silence_seconds.map(Duration::from_secs),
                     }));

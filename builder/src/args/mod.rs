@@ -4,6 +4,7 @@ mod access;
 mod build;
 mod job;
 mod operator;
+mod verify;
 
 pub use access::{CompleteArgs, CompletionArgs, GateArgs, Shell};
 pub use build::{
@@ -14,6 +15,7 @@ pub use job::{AddArgs, EditArgs, HowArgs, NextArgs, RmArgs, RunArgs, SetArgs, Wh
 pub use operator::{
     CheckArgs, DrainArgs, GcArgs, ListArgs, LsArgs, PlatformArgs, PlatformVerb, WorkerAddArgs, WorkerRmArgs, WorkerVerb,
 };
+pub use verify::{ReproArgs, VerifyArgs};
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use spool::error::{Error, Kind};
@@ -118,6 +120,10 @@ pub enum Verb {
     Diff(DiffArgs),
     /// List the builds that have a content
     Find(FindArgs),
+    /// Build something again, perhaps under other circumstances, and say whether the same comes out
+    Verify(VerifyArgs),
+    /// Print a script that builds it again anywhere, and compares what comes out
+    Repro(ReproArgs),
     /// Copy a build's artifacts
     Get(GetArgs),
     /// Check who has signed a build, and that it is what they signed

@@ -44,7 +44,9 @@ pub fn takes(verb: &[&str], argument: &str) -> Option<Takes> {
         (_, "after") => JobOrNone,
         (["set" | "edit" | "rm" | "run" | "next" | "history" | "latest"], "name") => Job,
         (["cancel"], "build") => Build(|place| !matches!(place, Place::Ended(_))),
-        (["get" | "pin" | "unpin" | "verify-signature"], "build") => Build(|place| matches!(place, Place::Ended(_))),
+        (["get" | "pin" | "unpin" | "verify" | "repro" | "verify-signature"], "build") => {
+            Build(|place| matches!(place, Place::Ended(_)))
+        }
         (["diff"], "left" | "right") => Build(|place| matches!(place, Place::Ended(_))),
         (["watch" | "log" | "show"], "build") => Build(|_| true),
         (["get"], "paths") => Artifact,
@@ -54,7 +56,7 @@ pub fn takes(verb: &[&str], argument: &str) -> Option<Takes> {
         (["platform", "restore"], "platform") => Platform(|state| state == State::Dropped),
         (["add" | "set"], "platforms") => PlatformOrAll,
         (_, "platform" | "platforms") => Platform(|_| true),
-        (["worker", "rm"], "name") => Worker(false),
+        (["worker", "rm"], "name") | (["verify"], "on") => Worker(false),
         (["worker", "release"], "name") => Worker(true),
         (["add"], "template") => Template,
         _ => return None,

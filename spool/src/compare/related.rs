@@ -27,7 +27,7 @@ impl<'s> Related<'s> {
         let Some(output) = result.output else { return Ok(related) };
         for (other, its) in build.siblings()? {
             let Some(its_output) = its.output else { continue };
-            if other.id.platform() == build.id.platform() {
+            if other.id.platform() == build.id.platform() && !other.id.is_rebuild() {
                 related.place(build, &other, its_output != output);
             }
             if its_output == output {

@@ -54,7 +54,7 @@ impl Spool {
         Err(Error::new(Kind::NoInput, format!("there is no job {name}")).hint(near))
     }
 
-    pub(super) fn read_job(&self, name: &JobName) -> Result<Option<Job>> {
+    pub(crate) fn read_job(&self, name: &JobName) -> Result<Option<Job>> {
         let path = self.layout().job(name);
         disk::read_if_there(&path, LONGEST)?.map(|bytes| parse(name, &bytes, &path)).transpose()
     }
@@ -214,6 +214,7 @@ impl Spool {
                 disk::sync_dir(&self.layout().directory(dir))?;
             }
         }
+        self.remove_latest(name)?;
         disk::remove_file(&self.layout().job(name))?;
         disk::sync_dir(&self.layout().jobs())
     }

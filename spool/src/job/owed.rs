@@ -1,11 +1,12 @@
-//! What the end of a build owes: other jobs that come after it, another try, the server's seal, and hooks.
+//! What the end of a build owes: other jobs that come after it, another try, rebuilds that confirm it, the links to the
+//! latest builds, the server's seal, and hooks.
 //!
 //! `owed/BUILD` is made durable before the build leaves `active/`, and removed when nothing is owed any more; in
 //! between it says which steps are done. So each step happens after each end, also when a crash comes between,
 //! and hooks may then happen twice.
 
 use super::Queued;
-use crate::build_id::BuildId;
+use crate::build_id::{BuildId, is_rebuild};
 use crate::disk;
 use crate::error::Result;
 use crate::find;
@@ -29,6 +30,10 @@ pub enum Owed {
     After,
     /// Another try.
     Retry,
+    /// The rebuilds that its job wants.
+    Rebuild,
+    /// The link to the latest build.
+    Latest,
     /// The server's seal.
     Seal,
     /// The hooks.
@@ -36,12 +41,14 @@ pub enum Owed {
 }
 
 impl Owed {
-    const ALL: [Owed; 4] = [Owed::After, Owed::Retry, Owed::Seal, Owed::Hooks];
+    const ALL: [Owed; 6] = [Owed::After, Owed::Retry, Owed::Rebuild, Owed::Latest, Owed::Seal, Owed::Hooks];
 
     fn word(self) -> &'static str {
         match self {
             Owed::After => "after",
             Owed::Retry => "retry",
+            Owed::Rebuild => "rebuild",
+            Owed::Latest => "latest",
             Owed::Seal => "seal",
             Owed::Hooks => "hooks",
         }
@@ -147,7 +154,7 @@ impl Spool {
     /// is left where it is.
     pub fn queue_after(&self, ended: &Ended, after: &[JobName], now: Timestamp) -> Result<Vec<Queued>> {
         let mut queued = Vec::new();
-        if ended.end == End::Done && !after.is_empty() {
+        if ended.end == End::Done && !ended.id.is_rebuild() && !after.is_empty() {
             let _lock = self.lock_jobs()?;
             for name in after {
                 queued.extend(self.queue_because(ended, name, Origin::After, 0, now)?);
@@ -158,7 +165,9 @@ impl Spool {
 
     /// When a build is to be tried again; nothing when it is not.
     pub fn retry_at(&self, ended: &Ended, base: SignedDuration) -> Option<Timestamp> {
-        let failed = ended.end == End::Failed && !matches!(ended.result.outcome, Outcome::Cancelled | Outcome::Lost);
+        let failed = ended.end == End::Failed
+            && !ended.id.is_rebuild()
+            && !matches!(ended.result.outcome, Outcome::Cancelled | Outcome::Lost);
         let job = self.read_job(ended.id.job()).ok().flatten().filter(|job| failed && job.retry_failures)?;
         let next = ended.request.retry + 1;
         (next < job.attempts).then(|| ended.result.finished.checked_add(delay(base, next)).unwrap_or(Timestamp::MAX))
@@ -201,7 +210,8 @@ impl Spool {
 
     /// How the build of the job before this one ended on the same platform; nothing when it is the first.
     pub fn end_before(&self, id: &BuildId) -> Result<Option<End>> {
-        let before = |name: &str| name < id.as_str() && find::is_of(name, id.job(), Some(id.platform()));
+        let of_job = |name: &str| find::is_of(name, id.job(), Some(id.platform())) && !is_rebuild(name);
+        let before = |name: &str| name < id.as_str() && of_job(name);
         let builds = self.ended_builds(1, before)?;
         Ok(builds.into_iter().find_map(|build| match build.place {
             Place::Ended(end) => Some(end),
