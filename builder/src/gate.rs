@@ -84,7 +84,7 @@ pub fn judge(role: Role, name: Option<&Person>, command: &str) -> Result<Judged>
 fn greeting(args: &GateArgs) -> Error {
     let who = args.name.as_ref().map_or("this key".to_owned(), ToString::to_string);
     let may = match args.role {
-        Role::Read => "look: ls, next, history, latest, show, diff, find, verify-signature, log, watch, get",
+        Role::Read => "look: ls, next, history, latest, show, diff, find, verify-signature, log, watch, get, export",
         Role::Submit => "look, and submit: add, run, cancel",
         Role::Admin => "do every verb of builder",
     };
@@ -185,6 +185,7 @@ mod tests {
                     "find -",
                     "latest j --platform p",
                     "verify-signature x --signers -",
+                    "export --provenance x",
                     "diff a b --plain",
                     "diff j --json",
                     "repro j",

@@ -120,6 +120,7 @@ fn carry_out(root: &Path, config: &Config, verb: &Verb) -> Result<ExitCode> {
         Verb::Gc(args) => verbs::gc::run(&spool, config, args)?,
         Verb::Verify(args) => return verbs::verify::run(&spool, args),
         Verb::Repro(args) => verbs::repro::run(&spool, args)?,
+        Verb::Export(args) => verbs::provenance::run(&spool, args)?,
         Verb::Get(args) => verbs::get::run(&spool, args)?,
         Verb::Cancel(args) => verbs::cancel::run(&spool, args)?,
         Verb::Worker(WorkerVerb::Add(args)) => verbs::worker::add(&spool, config, args)?,

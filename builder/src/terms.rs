@@ -52,6 +52,7 @@ pub fn terms(verb: &Verb) -> Terms<'_> {
             Some(file) => (Some(Role::Read), Files::Input("what", Some(file))),
             None => (Some(Role::Read), Files::None),
         },
+        Verb::Export(_) => (Some(Role::Read), Files::None),
         // ssh-keygen reads what was sent by a worker whose key sshd has read before, and no more than 16 KiB of it.
         Verb::VerifySignature(args) => match &args.signers {
             Some(signers) => (Some(Role::Read), Files::Input("signers", Some(signers))),

@@ -3,7 +3,7 @@
 use super::allowance::Allowance;
 use super::link::{Event, Link, out_of_turn};
 use super::session::told_to_leave;
-use super::{space, words};
+use super::{signed, space, words};
 use crate::protocol::{LONGEST_CONSOLE, Signed, Signer, ToServer, ToWorker};
 use jiff::SignedDuration;
 use spool::Spool;
@@ -19,7 +19,6 @@ use spool::manifest::Manifest;
 use spool::name::WorkerName;
 use spool::record::{BuildResult, Outcome, Request};
 use spool::secret;
-use spool::sign::Vouched;
 use spool::wake::Listener;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -177,7 +176,7 @@ impl<'a, 'l, 's> Serving<'a, 'l, 's> {
             needed: BTreeSet::new(),
             finishing: None,
             unfinished: None,
-            signer: signer(context),
+            signer: signed::signer(context),
             signed: None,
             stopped: None,
             keeps_none: false,
@@ -403,22 +402,12 @@ impl<'a, 'l, 's> Serving<'a, 'l, 's> {
         result.executable.retain(|path| manifest.has(path));
         let id = self.held.id().clone();
         let (held, outcome, took) = (self.held, result.outcome.clone(), result.duration_ms);
-        let vouched = self.signer.zip(self.signed).map(|(Signer { key, .. }, signed)| Vouched {
-            key,
-            statement: signed.statement,
-            signature: signed.signature,
-        });
+        let vouched = signed::vouched(self.signer, self.signed);
         self.link.while_busy(|| held.finish_signed(result, &manifest, vouched.as_ref()))?;
         self.context.note_health(&id, &outcome, took);
         self.link.say(&ToWorker::Finished { id }, b"")?;
         Ok(None)
     }
-}
-
-/// The worker with its key; nothing when it has none here.
-fn signer(context: &Context<'_>) -> Option<Signer> {
-    let worker = context.spool.worker(context.name).ok()?;
-    worker.key.map(|key| Signer { worker: context.name.clone(), key })
 }
 
 fn input_name(name: &str) -> Result<&'static str> {

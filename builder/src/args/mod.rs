@@ -2,6 +2,7 @@
 
 mod access;
 mod build;
+mod exchange;
 mod job;
 mod operator;
 mod verify;
@@ -11,6 +12,7 @@ pub use build::{
     CancelArgs, DiffArgs, FindArgs, GetArgs, HistoryArgs, LatestArgs, LogArgs, PinArgs, ShowArgs, UnpinArgs,
     VerifySignatureArgs, WatchArgs,
 };
+pub use exchange::ExportArgs;
 pub use job::{AddArgs, EditArgs, HowArgs, NextArgs, RmArgs, RunArgs, SetArgs, WhenArgs};
 pub use operator::{
     CheckArgs, DrainArgs, GcArgs, ListArgs, LsArgs, PlatformArgs, PlatformVerb, WorkerAddArgs, WorkerRmArgs, WorkerVerb,
@@ -138,6 +140,8 @@ pub enum Verb {
     Pin(PinArgs),
     /// Let a build go when its time comes
     Unpin(UnpinArgs),
+    /// Write a finished build as another program takes it
+    Export(ExportArgs),
     /// Remove finished builds that are not to be kept, and what only they had
     Gc(GcArgs),
     /// List, pause and drop platforms

@@ -44,7 +44,7 @@ pub fn takes(verb: &[&str], argument: &str) -> Option<Takes> {
         (_, "after") => JobOrNone,
         (["set" | "edit" | "rm" | "run" | "next" | "history" | "latest"], "name") => Job,
         (["cancel"], "build") => Build(|place| !matches!(place, Place::Ended(_))),
-        (["get" | "pin" | "unpin" | "verify" | "repro" | "verify-signature"], "build") => {
+        (["get" | "export" | "pin" | "unpin" | "verify" | "repro" | "verify-signature"], "build") => {
             Build(|place| matches!(place, Place::Ended(_)))
         }
         (["diff"], "left" | "right") => Build(|place| matches!(place, Place::Ended(_))),

@@ -17,6 +17,7 @@ pub mod ls;
 pub mod next;
 pub mod pin;
 pub mod platform;
+pub mod provenance;
 pub mod repro;
 pub mod rm;
 pub mod run;

@@ -7,7 +7,7 @@ use super::{SEAL, SERVER, STATEMENT, keygen};
 use crate::build_id::BuildId;
 use crate::digest::Sha256;
 use crate::disk;
-use crate::error::{At, Result};
+use crate::error::{At, Error, Kind, Result};
 use crate::find::Build;
 use crate::layout::file;
 use crate::manifest::Manifest;
@@ -15,6 +15,9 @@ use crate::name::WorkerName;
 use serde::Serialize;
 use std::fs::File;
 use std::path::Path;
+
+/// No envelope is longer, in bytes.
+const LONGEST_PROVENANCE: u64 = 256 << 20;
 
 /// What became of a signature.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -174,4 +177,32 @@ fn wrong(path: &Path, digest: &Sha256) -> Result<Option<&'static str>> {
     }
     let (now, _) = Sha256::of_reader(File::open(path).at("read", path)?).at("read", path)?;
     Ok((now != *digest).then_some("it is not what it was"))
+}
+
+impl Build<'_> {
+    /// The signed envelope with the build's provenance, once it is known to be what the server has sealed.
+    ///
+    /// # Errors
+    /// [`Kind::NoInput`] when there is none, [`Kind::Data`] when it is another one.
+    pub fn provenance(&self) -> Result<String> {
+        let (dir, signers) = (self.dir(), self.spool().layout().signers());
+        let none = || {
+            Error::new(Kind::NoInput, format!("{} has no provenance", self.id))
+                .hint("a build has one when something came out of it and builderd has sealed it")
+        };
+        let wrong = |why: &str| {
+            Error::new(Kind::Data, format!("the provenance of {} is not to be trusted: {why}", self.id))
+                .hint(format!("`builder verify-signature {}` says more", self.id))
+        };
+        let envelope = disk::read_if_there(&dir.join(file::PROVENANCE), LONGEST_PROVENANCE)?.ok_or_else(none)?;
+        let seal = disk::read_if_there(&dir.join(file::SEAL), list::LONGEST)?.ok_or_else(none)?;
+        if Seal::parse(&seal)?.get(file::PROVENANCE) != Some(Sha256::of(&envelope)) {
+            return Err(wrong("it is not what was sealed"));
+        }
+        match seal_standing(&signers, &dir, &seal)? {
+            Standing::Good { .. } => String::from_utf8(envelope).map_err(|_| wrong("it is not UTF-8")),
+            Standing::Bad { why } => Err(wrong(&format!("of the seal's signature, {why}"))),
+            Standing::Absent => Err(wrong("the seal's signature is gone")),
+        }
+    }
 }
