@@ -48,6 +48,11 @@ impl Spool {
         self.place_past_queue(id).is_some()
     }
 
+    /// A build that runs or is over.
+    pub(crate) fn past_queue(&self, id: &BuildId) -> Option<Build<'_>> {
+        self.place_past_queue(id).map(|place| Build::at(self, id.clone(), place))
+    }
+
     fn place_past_queue(&self, id: &BuildId) -> Option<Place> {
         let layout = self.layout();
         if layout.active(id).is_dir() {

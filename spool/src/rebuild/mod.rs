@@ -26,6 +26,9 @@ pub struct Rebuild {
     pub of: BuildId,
     /// Which of its rebuilds this is, from 1.
     pub number: u32,
+    /// The others that were known when it was queued: this one is for somebody else than those who have these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<BuildId>,
     /// The workers that may run it; empty when any may, one that has not built it before others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub on: Vec<WorkerName>,

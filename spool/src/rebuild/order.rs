@@ -35,16 +35,20 @@ impl Spool {
         self.verifiable(build)?;
         let _lock = self.lock_jobs()?;
         self.refuse_dropped(build.id.platform())?;
-        let before = self.rebuilds_of(&build.id)?.iter().map(|one| one.rebuild.number).max().unwrap_or(0);
         let request = build.request()?.ok_or_else(|| nothing_left(&build.id, file::BUILD))?;
+        let before = self.rebuilds_of(&build.id)?;
+        let last = before.iter().map(|one| one.rebuild.number).max().unwrap_or(0);
+        let mut all: Vec<BuildId> = before.into_iter().map(|one| one.build.id).collect();
+        let ids = (0..wish.count).map(|_| BuildId::unique_rebuild(now, &build.id)).collect::<Result<Vec<_>>>()?;
+        all.extend(ids.iter().cloned());
         let mut queues = Queues::new(self);
         let mut builds = Vec::new();
-        for number in 1..=wish.count {
+        for (number, id) in (last.saturating_add(1)..).zip(ids) {
             queues.make_room(build.id.platform())?;
-            let id = BuildId::unique_rebuild(now, &build.id)?;
             let rebuild = Rebuild {
                 of: build.id.clone(),
-                number: before.saturating_add(number),
+                number,
+                beside: others(&all, &id),
                 on: wish.on.clone(),
                 vary: wish.vary.clone(),
             };
@@ -86,14 +90,17 @@ impl Spool {
         }
         let mut queues = Queues::new(self);
         let (mut queued, mut builds) = (Vec::new(), Vec::new());
-        for number in 1..=reproduce.min(MOST) {
-            let id = BuildId::of_rebuild(ended.result.finished, &ended.id, number);
+        let of = |number| BuildId::of_rebuild(ended.result.finished, &ended.id, number);
+        let all: Vec<BuildId> = (1..=reproduce.min(MOST)).map(of).collect();
+        for (number, id) in (1..).zip(&all) {
+            let id = id.clone();
             if self.place(&id)?.is_some() {
                 queued.push(Queued { id, already: true });
                 continue;
             }
             queues.make_room(id.platform())?;
-            let rebuild = Rebuild { of: ended.id.clone(), number, on: Vec::new(), vary: vary.clone() };
+            let rebuild =
+                Rebuild { of: ended.id.clone(), number, beside: others(&all, &id), on: Vec::new(), vary: vary.clone() };
             let ticket = Ticket { priority: Priority::NORMAL, id };
             queues.add(&ticket);
             queued.push(Queued { id: ticket.id.clone(), already: false });
@@ -102,6 +109,11 @@ impl Spool {
         self.enqueue_all(&builds)?;
         Ok(queued)
     }
+}
+
+/// The newest of those that are not this one.
+fn others(all: &[BuildId], this: &BuildId) -> Vec<BuildId> {
+    all.iter().rev().filter(|other| *other != this).take(MOST as usize).cloned().collect()
 }
 
 /// The same once more: what was asked for, and the script, to the byte.

@@ -1,7 +1,6 @@
 //! Whose turn a rebuild is: somebody else's than those who have built it before, as long as somebody else is there.
 
 use super::Rebuild;
-use crate::build_id::BuildId;
 use crate::error::Result;
 use crate::layout::file;
 use crate::name::{Platform, WorkerName};
@@ -35,14 +34,11 @@ impl Spool {
 
     /// The workers that have, or had, this build or a rebuild of it.
     fn builders_of(&self, rebuild: &Rebuild) -> Result<BTreeSet<WorkerName>> {
-        let of = |id: &BuildId| -> Result<Option<WorkerName>> {
-            let Some(build) = self.build(id)? else { return Ok(None) };
+        let mut builders = BTreeSet::new();
+        // Those that wait have no worker, and looking for them would read a queue each time.
+        for build in rebuild.beside.iter().chain([&rebuild.of]).filter_map(|id| self.past_queue(id)) {
             let lease = build.lease()?.map(|lease| lease.worker);
-            Ok(lease.or(build.result().ok().flatten().and_then(|result| result.worker)))
-        };
-        let mut builders: BTreeSet<WorkerName> = of(&rebuild.of)?.into_iter().collect();
-        for rebuilt in self.rebuilds_of(&rebuild.of)? {
-            builders.extend(of(&rebuilt.build.id)?);
+            builders.extend(lease.or_else(|| build.result().ok().flatten()?.worker));
         }
         Ok(builders)
     }
