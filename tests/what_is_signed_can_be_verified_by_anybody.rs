@@ -269,6 +269,20 @@ fn what_a_repair_has_noted_is_not_said_again() {
 }
 
 #[test]
+fn a_file_that_came_later_is_named() {
+    let lab = Lab::new();
+    let (dir, id) = signed(&lab, &[]);
+    let later = dir.join("console.log.1");
+    std::fs::write(&later, "something\n").expect("written");
+    let findings = lab.spool.check(true).expect("readable").findings;
+    assert!(findings.len() == 1 && findings[0].path == later, "{findings:#?}");
+    let refused = lab.builder(&["verify-signature", &id]);
+    assert!(refused.code == 1 && refused.stdout.contains("console.log.1: it was not there"), "{refused:?}");
+    lab.ok(&["check", "--deep", "--repair"]);
+    assert_eq!(lab.builder(&["verify-signature", &id]).code, 0);
+}
+
+#[test]
 fn a_build_in_the_place_of_another_one_is_named() {
     let lab = Lab::new();
     let (dir, id) = signed(&lab, &[]);
