@@ -17,6 +17,7 @@ mod eyes;
 mod hooks;
 mod house;
 mod retention;
+mod seals;
 mod timers;
 
 use clap::Parser;
@@ -77,7 +78,7 @@ fn run(args: &Args) -> Result<()> {
     if let Some(weakness) = durability::weakness(spool.layout().root()) {
         tracing::warn!("{weakness}");
     }
-    let mut daemon = daemon::Daemon::new(&spool, &config)?;
+    let mut daemon = daemon::Daemon::new(&spool, &config, args.once)?;
     match args.once {
         true => retention::round(&spool, &config.keep),
         false => retention::start(&spool, &config.keep),

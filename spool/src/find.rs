@@ -240,6 +240,11 @@ impl<'s> Build<'s> {
         Build { spool, id, place }
     }
 
+    /// Where it is.
+    pub(crate) fn spool(&self) -> &'s Spool {
+        self.spool
+    }
+
     /// Its directory, as far as known; it may have moved.
     pub fn dir(&self) -> PathBuf {
         let layout = self.spool.layout();

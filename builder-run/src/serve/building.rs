@@ -3,8 +3,8 @@
 use super::allowance::Allowance;
 use super::link::{Event, Link, out_of_turn};
 use super::session::told_to_leave;
-use super::{space, words};
-use crate::protocol::{LONGEST_CONSOLE, ToServer, ToWorker};
+use super::{signed, space, words};
+use crate::protocol::{LONGEST_CONSOLE, Signed, Signer, ToServer, ToWorker};
 use jiff::SignedDuration;
 use spool::Spool;
 use spool::build_id::BuildId;
@@ -93,6 +93,7 @@ pub fn serve(context: &Context<'_>, link: &mut Link, held: HeldBuild<'_>) -> Res
         source_date: request.source_date,
         vary: request.rebuild.iter().flat_map(|rebuild| rebuild.vary.clone()).collect(),
         rebuild: request.rebuild.as_ref().map(|rebuild| rebuild.number),
+        signer: serving.signer.clone().map(Box::new),
         n: script.len(),
     };
     let mut said = Ok(());
@@ -146,6 +147,10 @@ struct Serving<'a, 'l, 's> {
     finishing: Option<BuildResult>,
     /// The result, while artifacts are uploaded.
     unfinished: Option<BuildResult>,
+    /// As whom the worker signs.
+    signer: Option<Signer>,
+    /// What it has signed, when it has finished.
+    signed: Option<Signed>,
     /// Why the build was ended from here, once it was.
     stopped: Option<Outcome>,
     allowance: Allowance<'a>,
@@ -171,6 +176,8 @@ impl<'a, 'l, 's> Serving<'a, 'l, 's> {
             needed: BTreeSet::new(),
             finishing: None,
             unfinished: None,
+            signer: signed::signer(context),
+            signed: None,
             stopped: None,
             keeps_none: false,
             touched: Instant::now(),
@@ -213,7 +220,8 @@ impl<'a, 'l, 's> Serving<'a, 'l, 's> {
                     let reason = format!("its artifacts could not be uploaded: {}", words::sentence(&reason));
                     self.keep_none(reason);
                 }
-                ToServer::Finish { outcome, duration_ms, executable, skipped, varied } => {
+                ToServer::Finish { outcome, duration_ms, executable, skipped, varied, signed } => {
+                    self.signed = signed;
                     let result = self.result(outcome, duration_ms, executable, skipped);
                     let varied = if self.held.id().is_rebuild() { words::system(varied) } else { BTreeMap::new() };
                     self.finishing = Some(BuildResult { varied, ..result });
@@ -394,7 +402,8 @@ impl<'a, 'l, 's> Serving<'a, 'l, 's> {
         result.executable.retain(|path| manifest.has(path));
         let id = self.held.id().clone();
         let (held, outcome, took) = (self.held, result.outcome.clone(), result.duration_ms);
-        self.link.while_busy(|| held.finish(result, &manifest))?;
+        let vouched = signed::vouched(self.signer, self.signed);
+        self.link.while_busy(|| held.finish_signed(result, &manifest, vouched.as_ref()))?;
         self.context.note_health(&id, &outcome, took);
         self.link.say(&ToWorker::Finished { id }, b"")?;
         Ok(None)
