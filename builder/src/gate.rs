@@ -128,6 +128,10 @@ fn check(may: Role, name: Option<&Person>, cli: &Cli, typed: &ArgMatches) -> Res
         Files::Input(_, Some(path)) if path != Path::new("-") => {
             refused(format!("`{verb}` reads no files of the server"), "give - and send the file as standard input")
         }
+        Files::Inputs(_, instead) => refused(
+            format!("`{verb}` reads no files of the server"),
+            &format!("say {instead} and send them as standard input, or use `builder --host`"),
+        ),
         Files::Template(name) if name.contains('/') => {
             refused("a template is named here, not a path".into(), "name an installed one")
         }
@@ -138,6 +142,9 @@ fn check(may: Role, name: Option<&Person>, cli: &Cli, typed: &ArgMatches) -> Res
             format!("`{verb}` starts no other programs here"),
             &format!("say {without}, or use `builder --host`"),
         ),
+        Files::Save(_) => {
+            refused(format!("`{verb}` writes no files of the server"), "leave out --output, or use `builder --host`")
+        }
         Files::Output(..) => {
             refused(format!("`{verb}` writes no files of the server"), "say --tar, or use `builder --host`")
         }
@@ -184,6 +191,7 @@ mod tests {
                     "find 00ff",
                     "find -",
                     "latest j --platform p",
+                    "export --full x",
                     "verify-signature x --signers -",
                     "export --provenance x",
                     "diff a b --plain",
@@ -212,7 +220,7 @@ mod tests {
                     "set j --every daily",
                 ],
             ),
-            (Role::Admin, &["gc", "pin x", "unpin x"]),
+            (Role::Admin, &["gc", "pin x", "unpin x", "import --tar", "import -", "import - -n"]),
             (Role::Admin, &["edit j --from -", "platform drop p", "drain", "worker release w", "set j --script -"]),
             (
                 Role::Admin,
@@ -249,6 +257,10 @@ mod tests {
             "builder get x -o /tmp",
             "builder diff a b",
             "builder find /etc/passwd",
+            "builder import /etc/passwd",
+            "builder export --full x -o /tmp/x",
+            "builder import - /etc/passwd",
+            "builder import -n /etc",
             "builder verify-signature x --signers /etc/passwd",
             "builder worker add w /etc/passwd --platform p",
             "sh -c id",

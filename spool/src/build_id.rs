@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
+use uuid::Uuid;
 
 /// `20261124T094701.123Z-hello@debian-12-k3f9x2`: sorts by time, and reads without a table.
 ///
@@ -42,6 +43,13 @@ impl BuildId {
     pub fn of_timer(due: Timestamp, job: &JobName, platform: &Platform) -> BuildId {
         let seed = Sha256::of(format!("{due} {job} {platform}").as_bytes()).to_string();
         BuildId::assemble(due, job, platform, &seed.as_bytes()[..TAIL_LEN])
+    }
+
+    /// The name of an imported build that another builder has started at `started` and knows by this UUID: always the
+    /// same, so that it comes in once.
+    pub fn of_import(started: Timestamp, job: &JobName, platform: &Platform, uuid: Uuid) -> BuildId {
+        let seed = Sha256::of(uuid.as_bytes()).bytes();
+        BuildId::assemble(started, job, platform, &seed[..TAIL_LEN])
     }
 
     fn assemble(at: Timestamp, job: &JobName, platform: &Platform, seed: &[u8]) -> BuildId {

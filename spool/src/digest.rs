@@ -36,6 +36,11 @@ impl Sha256 {
         }
     }
 
+    /// The digest itself.
+    pub fn bytes(&self) -> [u8; 32] {
+        self.0
+    }
+
     /// The first byte in hexadecimal: the store's shard.
     pub fn shard(&self) -> String {
         format!("{:02x}", self.0[0])

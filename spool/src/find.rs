@@ -17,6 +17,9 @@ use jiff::Timestamp;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+/// No script is longer, in bytes: those of jobs are shorter by far.
+pub const LONGEST_SCRIPT: u64 = 64 << 20;
+
 /// A build where it was found. It may have moved on since.
 #[derive(Clone, Debug)]
 pub struct Build<'s> {
@@ -281,6 +284,12 @@ impl<'s> Build<'s> {
     /// The holds that were lost.
     pub fn attempts(&self) -> Result<Attempts> {
         Ok(record::read(&self.dir().join(file::ATTEMPTS))?.unwrap_or_default())
+    }
+
+    /// What was executed.
+    pub fn script(&self) -> Result<Vec<u8>> {
+        disk::read_if_there(&self.dir().join(file::SCRIPT), LONGEST_SCRIPT)?
+            .ok_or_else(|| Error::new(Kind::Data, format!("the script of {} is lost", self.id)))
     }
 
     /// The artifacts; empty when there are none.

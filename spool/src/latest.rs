@@ -73,7 +73,11 @@ impl Spool {
     /// now. Durable on return. Nothing is made for a job that is not there, or whose name is that of another job's file.
     pub fn relink_latest(&self, ended: &Ended) -> Result<()> {
         let repeated = ended.request.rebuild.as_ref().map(|rebuild| rebuild.of.clone());
-        let id = repeated.unwrap_or_else(|| ended.id.clone());
+        self.relink(&repeated.unwrap_or_else(|| ended.id.clone()))
+    }
+
+    /// As [`Spool::relink_latest`], for a build that repeats none.
+    pub fn relink(&self, id: &BuildId) -> Result<()> {
         let (job, platform) = (id.job(), id.platform());
         let _lock = self.lock_jobs()?;
         if !self.layout().job(job).exists() || job.as_str().ends_with(FILE) {
@@ -81,9 +85,9 @@ impl Spool {
         }
         let link = self.layout().latest(job, platform);
         let latest = match self.linked(&link) {
-            Some(there) if there >= id => None,
+            Some(there) if there >= *id => None,
             Some(_) => {
-                let build = self.build(&id)?;
+                let build = self.build(id)?;
                 let wanted = self.confirmations(job)?;
                 build
                     .map(|build| Ok((self.is_candidate(&build, wanted)?, build)))

@@ -29,6 +29,7 @@ pub mod error;
 pub mod find;
 pub mod health;
 pub mod held;
+pub mod import;
 pub mod inputs;
 pub mod job;
 pub mod keep;

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
 use std::path::Path;
+use uuid::Uuid;
 
 /// No record is longer than this, in bytes.
 const LONGEST: u64 = 16 << 20;
@@ -42,6 +43,9 @@ pub struct Request {
     /// The build whose end made this one: the one that is tried again, or the one of another job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub because_of: Option<BuildId>,
+    /// What the builder called it that carried it out, of an imported build.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uuid: Option<Uuid>,
     /// What it repeats, when it repeats another build.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rebuild: Option<Rebuild>,
@@ -78,6 +82,7 @@ impl Request {
             concurrency: None,
             retry: 0,
             because_of: None,
+            uuid: None,
             rebuild: None,
             secrets: Vec::new(),
             source_date: None,
@@ -106,6 +111,8 @@ pub enum Origin {
     After,
     /// The failure of an earlier build.
     Retry,
+    /// Nobody here: another builder carried it out.
+    Import,
     /// Doubt: it repeats another build, by `builder verify` or because its job wants that.
     Rebuild,
 }
@@ -118,6 +125,7 @@ impl Origin {
             Origin::Run => "run",
             Origin::After => "after",
             Origin::Retry => "retry",
+            Origin::Import => "import",
             Origin::Rebuild => "rebuild",
         }
     }

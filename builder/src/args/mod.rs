@@ -12,7 +12,7 @@ pub use build::{
     CancelArgs, DiffArgs, FindArgs, GetArgs, HistoryArgs, LatestArgs, LogArgs, PinArgs, ShowArgs, UnpinArgs,
     VerifySignatureArgs, WatchArgs,
 };
-pub use exchange::ExportArgs;
+pub use exchange::{ExportArgs, ImportArgs};
 pub use job::{AddArgs, EditArgs, HowArgs, NextArgs, RmArgs, RunArgs, SetArgs, WhenArgs};
 pub use operator::{
     CheckArgs, DrainArgs, GcArgs, ListArgs, LsArgs, PlatformArgs, PlatformVerb, WorkerAddArgs, WorkerRmArgs, WorkerVerb,
@@ -140,6 +140,8 @@ pub enum Verb {
     Pin(PinArgs),
     /// Let a build go when its time comes
     Unpin(UnpinArgs),
+    /// Take in builds, or jobs, of robur's builder
+    Import(ImportArgs),
     /// Write a finished build as another program takes it
     Export(ExportArgs),
     /// Remove finished builds that are not to be kept, and what only they had

@@ -36,15 +36,16 @@ pub enum Takes {
 pub fn takes(verb: &[&str], argument: &str) -> Option<Takes> {
     use Takes::*;
     Some(match (verb, argument) {
+        (["export"], "output") => File,
         (_, "spool" | "output") => Directory,
-        (_, "config" | "script" | "from" | "key" | "what" | "signers") => File,
+        (_, "files" | "config" | "script" | "from" | "key" | "what" | "signers") => File,
         (_, "every") => Words(&["hourly", "daily", "weekly", "never"]),
         (["gate"], "role") => Words(&["read", "submit", "admin"]),
         (_, "tz") => Zone,
         (_, "after") => JobOrNone,
         (["set" | "edit" | "rm" | "run" | "next" | "history" | "latest"], "name") => Job,
         (["cancel"], "build") => Build(|place| !matches!(place, Place::Ended(_))),
-        (["get" | "export" | "pin" | "unpin" | "verify" | "repro" | "verify-signature"], "build") => {
+        (["get" | "pin" | "unpin" | "verify" | "repro" | "export" | "verify-signature"], "build") => {
             Build(|place| matches!(place, Place::Ended(_)))
         }
         (["diff"], "left" | "right") => Build(|place| matches!(place, Place::Ended(_))),
@@ -58,7 +59,7 @@ pub fn takes(verb: &[&str], argument: &str) -> Option<Takes> {
         (_, "platform" | "platforms") => Platform(|_| true),
         (["worker", "rm"], "name") | (["verify"], "on") => Worker(false),
         (["worker", "release"], "name") => Worker(true),
-        (["add"], "template") => Template,
+        (["add" | "import"], "template") => Template,
         _ => return None,
     })
 }

@@ -79,6 +79,7 @@ pub fn life(lab: &Lab) {
     timers(&diary);
     operators(&diary);
     kept_and_let_go(&diary);
+    imported(&diary);
 }
 
 /// Two workers, and what they build at the same time.
@@ -253,4 +254,18 @@ fn kept_and_let_go(diary: &Diary<'_>) {
     diary.withdrawn(pinned(true));
     lab.ok(&["unpin", newer.id.as_str()]);
     diary.promised(&format!("unpinned {}", newer.id), pinned(false));
+}
+
+/// Builds of another builder come in, one of each end, and a schedule.
+fn imported(diary: &Diary<'_>) {
+    let lab = diary.lab;
+    let robur = Path::new(env!("CARGO_MANIFEST_DIR")).join("robur");
+    let import = |name: &str| lab.ok(&["import", robur.join(name).to_str().expect("UTF-8")]);
+    for name in ["full-exited.der", "full-old.der"] {
+        let said = import(name);
+        let id = said.trim().strip_prefix("imported ").expect("a build");
+        diary.promised(&said, Promise::of_end(&lab.build(id)));
+    }
+    let said = import("state-hello.der");
+    diary.promised(&said, Promise::Job("hello".into()));
 }
