@@ -76,8 +76,14 @@ fn answers(spool: &Spool, builds: &[Past]) -> Vec<String> {
                 say(format!("{most} ended of {job} {platform:?}"), ids(spool.ended_of(&name, platform.as_ref(), most)));
             }
             say(format!("newest {job} {platform:?}"), shown(spool.newest_of(&name, platform.as_ref()).map(place)));
-            if let Some(platform) = platform {
-                say(format!("usual {job} {platform}"), shown(spool.usual_duration(&name, &platform)));
+            if let Some(platform) = &platform {
+                say(format!("usual {job} {platform}"), shown(spool.usual_duration(&name, platform)));
+            }
+            for most in [2, usize::MAX] {
+                for job in [None, Some(&name)] {
+                    let failed = spool.failed_of(job, platform.as_ref(), most);
+                    say(format!("{most} failed of {job:?} {platform:?}"), ids(failed));
+                }
             }
         }
         say(format!("done {job}"), shown(spool.newest_done_of(&name).map(place)));
@@ -101,13 +107,16 @@ fn answers(spool: &Spool, builds: &[Past]) -> Vec<String> {
     for part in ["202601", "Z-a@p-", "a@p-", "", "a-b@p-2", "0260", "k3f9x2", "-a-b@", "000000"] {
         say(format!("part {part}"), shown(spool.resolve(part).map(|build| build.id.to_string())));
     }
-    for past in builds {
+    // Of the oldest and the newest of them; the questions above are about all.
+    let some = builds.iter().take(6).chain(builds.iter().skip(6).rev().take(6));
+    for past in some {
         let (id, tail) = (&past.id, past.id.tail());
         let name = format!("{}@{}-{tail}", id.job(), id.platform());
         for text in [tail, &name, &tail[1..], id.as_str(), &format!("-{tail}"), &id.as_str()[..20]] {
             say(format!("resolve {text}"), shown(spool.resolve(text).map(|build| build.id.to_string())));
         }
         say(format!("before {id}"), shown(spool.end_before(id)));
+        say(format!("output before {id}"), shown(spool.output_before(id)));
         let Ok(Some(build)) = spool.build(id) else { continue };
         if let Ok(Some(result)) = build.result() {
             let related = Related::to(&build, &result).map(|all| {
@@ -310,9 +319,9 @@ fn damages() -> Vec<Damage> {
 }
 
 #[test]
-fn whatever_becomes_of_the_file_and_it_comes_back() {
+fn whatever_becomes_of_the_file_under_builderds_hands() {
     let (lab, builds) = indexed();
-    let daemon = lab.daemon();
+    let _daemon = lab.daemon();
     for (what, damage) in damages() {
         wait_for(&format!("the index is there, before it is {what}"), || truth(&lab));
         damage(&lab);
@@ -324,9 +333,15 @@ fn whatever_becomes_of_the_file_and_it_comes_back() {
         spool::wake::ring(&lab.spool.layout().wake_daemon());
     }
     wait_for("the index is back", || truth(&lab));
-    drop(daemon);
+    lab.check();
+}
+
+#[test]
+fn whatever_becomes_of_the_file_and_it_comes_back() {
+    let (lab, builds) = indexed();
     for (what, damage) in damages() {
         damage(&lab);
+        same(&lab.spool, &builds, what);
         let daemon = lab.daemon();
         wait_for(&format!("the index is back that was {what}"), || truth(&lab));
         same(&lab.spool, &builds, what);

@@ -5,7 +5,6 @@ use crate::digest::Sha256;
 use crate::disk;
 use crate::error::Result;
 use crate::find::Build;
-use crate::index::Index;
 use crate::name::{JobName, Platform, WorkerName};
 use crate::place::{End, Place};
 use crate::record::BuildResult;
@@ -47,6 +46,17 @@ pub struct Known {
     pub input: Option<Sha256>,
     /// What came out.
     pub output: Option<Sha256>,
+}
+
+/// What is known of the builds of a month that may answer a question.
+#[derive(Debug, Default)]
+pub(crate) struct Hits {
+    /// Whether these are all that do.
+    pub all: bool,
+    /// Those that do, or did when they were there.
+    pub hits: Vec<BuildId>,
+    /// Where they are not all: those of which it is known whether they do.
+    pub known: Vec<BuildId>,
 }
 
 impl Month {
@@ -112,6 +122,18 @@ impl Spool {
         self.ended_as(most, &Wanted { job: Some(job), platform, ..Wanted::default() })
     }
 
+    /// The finished builds of a job or of all, on a platform or anywhere, that did not exit 0, the newest first; `most` of
+    /// them at the most.
+    pub fn failed_of(&self, job: Option<&JobName>, platform: Option<&Platform>, most: usize) -> Result<Vec<Build<'_>>> {
+        self.ended_as(most, &Wanted { job, platform, end: Some(End::Failed), ..Wanted::default() })
+    }
+
+    /// The output of the newest build before this one, of the same job on the same platform, that has one.
+    pub fn output_before(&self, id: &BuildId) -> Result<Option<Sha256>> {
+        let all = self.known_of(id.job(), Some(id.platform()))?;
+        Ok(all.into_iter().filter(|(build, _)| build.id < *id).find_map(|(_, known)| known.output))
+    }
+
     /// The newest build of a job that exited 0.
     pub fn newest_done_of(&self, job: &JobName) -> Result<Option<Build<'_>>> {
         let done = Wanted { job: Some(job), end: Some(End::Done), ..Wanted::default() };
@@ -131,79 +153,77 @@ impl Spool {
     /// The finished builds that ended at this moment or later, in one of the ways or in any, with how they ended; the one
     /// that was queued last comes first. One whose record can't be read is none of them.
     pub fn ended_since(&self, since: Timestamp, end: Option<End>) -> Result<Vec<(Build<'_>, BuildResult)>> {
-        self.ask(|index| {
-            let mut found = Vec::new();
-            for month in self.months()?.iter().filter(|month| end.is_none_or(|end| end == month.end)) {
-                let hits = index.map(|index| index.since(month, since)).unwrap_or_default();
-                for id in self.may_be(index, month, hits)? {
-                    let build = self.ended_build(id, month.end);
-                    let result = build.result().ok().flatten().filter(|result| result.finished >= since);
-                    found.extend(result.map(|result| (build, result)));
-                }
+        let index = self.index();
+        let index = index.as_ref();
+        let mut found = Vec::new();
+        for month in self.months()?.iter().filter(|month| end.is_none_or(|end| end == month.end)) {
+            let hits = index.map(|index| index.since(month, since)).unwrap_or_default();
+            for id in self.may_be(month, hits)? {
+                let build = self.ended_build(id, month.end);
+                let result = build.result().ok().flatten().filter(|result| result.finished >= since);
+                found.extend(result.map(|result| (build, result)));
             }
-            found.sort_by(|(a, _), (b, _)| b.id.cmp(&a.id));
-            Ok(found)
-        })
+        }
+        found.sort_by(|(a, _), (b, _)| b.id.cmp(&a.id));
+        Ok(found)
     }
 
     /// The finished builds that are meant, the newest first; `most` of them at the most.
     pub(crate) fn ended_as(&self, most: usize, wanted: &Wanted<'_>) -> Result<Vec<Build<'_>>> {
-        self.ask(|index| {
-            let mut found: Vec<(BuildId, End)> = Vec::new();
-            let mut last_month = String::new();
-            for month in self.months()?.into_iter().filter(|month| wanted.end.is_none_or(|end| end == month.end)) {
-                if found.len() >= most && month.name != last_month {
-                    break;
-                }
-                match index.and_then(|index| index.ids(&month, wanted)) {
-                    Some(ids) => found.extend(ids.into_iter().map(|id| (id, month.end))),
-                    None => {
-                        let names = disk::names(&self.month_dir(&month))?;
-                        found.extend(month.ids(&names, wanted).map(|id| (id, month.end)));
-                    }
-                }
-                last_month = month.name;
+        let index = self.index();
+        let index = index.as_ref();
+        let mut found: Vec<(BuildId, End)> = Vec::new();
+        let mut last_month = String::new();
+        for month in self.months()?.into_iter().filter(|month| wanted.end.is_none_or(|end| end == month.end)) {
+            if found.len() >= most && month.name != last_month {
+                break;
             }
-            found.sort_unstable_by(|a, b| b.cmp(a));
-            found.truncate(most);
-            Ok(found.into_iter().map(|(id, end)| self.ended_build(id, end)).collect())
-        })
+            match index.and_then(|index| index.ids(&month, wanted)) {
+                Some(ids) => found.extend(ids.into_iter().map(|id| (id, month.end))),
+                None => {
+                    let names = disk::names(&self.month_dir(&month))?;
+                    found.extend(month.ids(&names, wanted).map(|id| (id, month.end)));
+                }
+            }
+            last_month = month.name;
+        }
+        found.sort_unstable_by(|a, b| b.cmp(a));
+        found.truncate(most);
+        Ok(found.into_iter().map(|(id, end)| self.ended_build(id, end)).collect())
     }
 
     /// The finished builds of a job whose records can be read, with what these say, the newest first.
     pub(crate) fn known_of(&self, job: &JobName, platform: Option<&Platform>) -> Result<Vec<(Build<'_>, Known)>> {
         let wanted = Wanted { job: Some(job), platform, ..Wanted::default() };
-        self.ask(|index| {
-            let mut all = Vec::new();
-            for month in self.months()? {
-                let mut known = index.map(|index| index.of_job(&month, job, platform)).unwrap_or_default();
-                if !index.is_some_and(|index| index.is_true_of(&month)) {
-                    let names = disk::names(&self.month_dir(&month))?;
-                    let there = month.ids(&names, &wanted).filter_map(|id| {
-                        let read = || self.ended_build(id.clone(), month.end).result().ok().flatten().map(Known::of);
-                        Some((id.clone(), known.remove(&id).or_else(read)?))
-                    });
-                    known = there.collect();
-                }
-                all.extend(known.into_iter().map(|(id, known)| (self.ended_build(id, month.end), known)));
+        let index = self.index();
+        let index = index.as_ref();
+        let mut all = Vec::new();
+        for month in self.months()? {
+            let (all_of_it, mut known) = index.map(|index| index.of_job(&month, job, platform)).unwrap_or_default();
+            if !all_of_it {
+                let names = disk::names(&self.month_dir(&month))?;
+                let there = month.ids(&names, &wanted).filter_map(|id| {
+                    let read = || self.ended_build(id.clone(), month.end).result().ok().flatten().map(Known::of);
+                    Some((id.clone(), known.remove(&id).or_else(read)?))
+                });
+                known = there.collect();
             }
-            all.sort_by(|(a, _), (b, _)| (&b.id, b.place.end()).cmp(&(&a.id, a.place.end())));
-            Ok(all)
-        })
+            all.extend(known.into_iter().map(|(id, known)| (self.ended_build(id, month.end), known)));
+        }
+        all.sort_by(|(a, _), (b, _)| (&b.id, b.place.end()).cmp(&(&a.id, a.place.end())));
+        Ok(all)
     }
 
-    /// The builds of a month that may answer a question: those of which the index says so, and those that it does not
-    /// know. Which of them do, their files tell.
-    pub(crate) fn may_be(&self, index: Option<&Index>, month: &Month, hits: Vec<BuildId>) -> Result<Vec<BuildId>> {
-        if index.is_some_and(|index| index.is_true_of(month)) {
+    /// The builds of a month that may answer a question: those that do as far as is known, and those of which nothing is.
+    /// Their files tell.
+    pub(crate) fn may_be(&self, month: &Month, Hits { all, hits, known }: Hits) -> Result<Vec<BuildId>> {
+        if all {
             return Ok(hits);
         }
         let names = disk::names(&self.month_dir(month))?;
-        let all = Wanted::default();
-        let there = month.ids(&names, &all);
-        let Some(index) = index else { return Ok(there.collect()) };
-        let (known, hits): (BTreeSet<BuildId>, BTreeSet<BuildId>) =
-            (index.all(month).into_iter().collect(), hits.into_iter().collect());
+        let (hits, known) = (BTreeSet::from_iter(hits), BTreeSet::from_iter(known));
+        let everything = Wanted::default();
+        let there = month.ids(&names, &everything);
         Ok(there.filter(|id| hits.contains(id) || !known.contains(id)).collect())
     }
 

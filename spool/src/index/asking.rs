@@ -1,28 +1,29 @@
-//! Questions to the index. Whatever goes wrong on the way, it is asked again without one.
+//! Questions to the index. Each is about one month, and its answer is from one moment. Where something goes wrong on the
+//! way, nothing is known of that month.
 
 use super::schema;
 use super::stamp::Stamp;
 use crate::build_id::BuildId;
 use crate::digest::Sha256;
-use crate::ended::{Known, Month, Wanted};
+use crate::ended::{Hits, Known, Month, Wanted};
 use crate::name::{JobName, Platform};
 use crate::place::End;
 use crate::spool::Spool;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use rusqlite::{Connection, Params, Row};
-use std::cell::{Cell, OnceCell};
+use rusqlite::{Connection, OptionalExtension, Params, Row};
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
+use std::rc::Rc;
 
-/// The index as it is at one moment, for one question: until this is dropped it does not change.
+/// The index, open for reading. It is locked no longer than for one answer: who keeps it must get on.
 pub(crate) struct Index {
     base: Connection,
     spool: Spool,
-    /// What the directories were when their listings went in.
-    stamps: HashMap<Month, Stamp>,
-    lines: OnceCell<Vec<Line>>,
+    /// The lines that are meant, and the highest number that any line had then.
+    lines: RefCell<(i64, Rc<Vec<Line>>)>,
     failed: Cell<bool>,
 }
 
@@ -44,86 +45,90 @@ impl Index {
     /// The index of a spool, if it can be read now.
     pub fn open(spool: &Spool) -> Option<Index> {
         let base = schema::open(spool).ok()??;
-        let stamps = stamps(&base).ok()?;
-        Some(Index { base, spool: spool.clone(), stamps, lines: OnceCell::new(), failed: Cell::new(false) })
-    }
-
-    /// Whether something that it said is nothing to go by.
-    pub fn has_failed(&self) -> bool {
-        self.failed.get()
+        Some(Index { base, spool: spool.clone(), lines: RefCell::default(), failed: Cell::new(false) })
     }
 
     /// Whether its builds of a month are all that are there.
     pub fn is_true_of(&self, month: &Month) -> bool {
-        self.stamps.get(month).is_some_and(|stamp| Stamp::of(&self.spool.month_dir(month)).as_ref() == Some(stamp))
+        self.at_once(|| self.speaks_for(month))
     }
 
-    /// The builds of a month that are meant; nothing when it can't tell.
+    /// The builds of a month that are meant; nothing when it can't tell. A question means the same builds of each month.
     pub fn ids(&self, month: &Month, wanted: &Wanted<'_>) -> Option<Vec<BuildId>> {
         let tail = wanted.part.map(|part| only_tail(part).ok_or(())).transpose().ok()?;
-        if !self.is_true_of(month) {
-            return None;
-        }
-        let ids = self.heed(self.ids_of_lines(month, wanted).and_then(|mut ids| {
-            if let Some(tail) = tail {
+        let mut ids = self.at_once(|| match (self.speaks_for(month)?, wanted.job, tail) {
+            (false, ..) => Ok(None),
+            (true, None, None) => self.all(month).map(Some),
+            (true, _, None) => self.of_lines(month, wanted).map(Some),
+            (true, _, Some(tail)) => {
+                let mut ids = self.of_lines(month, wanted)?;
                 ids.extend(self.with_tail(month, tail)?);
+                Ok(Some(ids))
             }
-            Ok(ids)
-        }));
-        let mut ids: Vec<BuildId> = ids.into_iter().filter(|id| wanted.fits(id)).collect();
+        })?;
+        ids.retain(|id| wanted.fits(id));
         ids.sort_unstable();
         ids.dedup();
         Some(ids)
     }
 
-    /// What is known of the builds of a job in a month, whether they are there still or not.
-    pub fn of_job(&self, month: &Month, job: &JobName, platform: Option<&Platform>) -> BTreeMap<BuildId, Known> {
-        let wanted = Wanted { job: Some(job), platform, ..Wanted::default() };
-        self.heed(self.try_of_job(month, &wanted))
+    /// What is known of the builds of a job in a month, and whether these are all; else they may be there no more.
+    pub fn of_job(
+        &self,
+        month: &Month,
+        job: &JobName,
+        platform: Option<&Platform>,
+    ) -> (bool, BTreeMap<BuildId, Known>) {
+        let sql = "SELECT time, tail, worker, input, output FROM builds WHERE line = ?1 AND time >= ?2 AND time < ?3 \
+                   AND failed = ?4 AND finished IS NOT NULL";
+        let (within, wanted) = (moments(month), Wanted { job: Some(job), platform, ..Wanted::default() });
+        self.at_once(|| {
+            let mut all = BTreeMap::new();
+            for line in self.lines(&wanted)?.iter() {
+                let known = |row: &Row<'_>| Ok((line.id(row.get(0)?, row.get(1)?)?, known(row)?));
+                all.extend(self.list(sql, (line.number, within.start, within.end, failed(month)), known)?);
+            }
+            Ok((self.speaks_for(month)?, all))
+        })
     }
 
     /// The builds of a month that have a content.
-    pub fn having(&self, month: &Month, content: &Sha256) -> Vec<BuildId> {
+    pub fn having(&self, month: &Month, content: &Sha256) -> Hits {
         let sql = "SELECT time, tail, job, platform FROM holds JOIN builds USING (manifest) JOIN lines USING (line) \
                    WHERE content = ?1 AND failed = ?2 AND time >= ?3 AND time < ?4";
-        let within = times(month).unwrap_or(0..0);
-        self.heed(self.list(sql, (short(content), failed(month), within.start, within.end), id))
+        let within = moments(month);
+        self.at_once(|| self.hits(month, sql, (short(content), failed(month), within.start, within.end)))
     }
 
     /// The builds of a month that ended at a moment or later.
-    pub fn since(&self, month: &Month, since: Timestamp) -> Vec<BuildId> {
+    pub fn since(&self, month: &Month, since: Timestamp) -> Hits {
         let sql = "SELECT time, tail, job, platform FROM builds INDEXED BY builds_by_end JOIN lines USING (line) \
                    WHERE failed = ?1 AND finished >= ?2 AND time >= ?3 AND time < ?4";
-        let within = times(month).unwrap_or(0..0);
-        self.heed(self.list(sql, (failed(month), since.as_millisecond(), within.start, within.end), id))
+        let within = moments(month);
+        self.at_once(|| self.hits(month, sql, (failed(month), since.as_millisecond(), within.start, within.end)))
     }
 
-    /// All builds that it knows of a month.
-    pub fn all(&self, month: &Month) -> Vec<BuildId> {
-        let sql = "SELECT time, tail, job, platform FROM builds JOIN lines USING (line) \
+    fn hits(&self, month: &Month, sql: &str, words: impl Params) -> Asked<Hits> {
+        let hits = self.list(sql, words, id)?;
+        Ok(match self.speaks_for(month)? {
+            true => Hits { all: true, hits, known: Vec::new() },
+            false => Hits { all: false, hits, known: self.all(month)? },
+        })
+    }
+
+    fn all(&self, month: &Month) -> Asked<Vec<BuildId>> {
+        let sql = "SELECT time, tail, job, platform FROM builds INDEXED BY builds_by_time JOIN lines USING (line) \
                    WHERE failed = ?1 AND time >= ?2 AND time < ?3";
-        let within = times(month).unwrap_or(0..0);
-        self.heed(self.list(sql, (failed(month), within.start, within.end), id))
-    }
-
-    fn try_of_job(&self, month: &Month, wanted: &Wanted<'_>) -> Asked<BTreeMap<BuildId, Known>> {
-        let sql = "SELECT time, tail, worker, input, output FROM builds WHERE line = ?1 AND time >= ?2 AND time < ?3 \
-                   AND failed = ?4 AND finished IS NOT NULL";
-        let within = times(month).unwrap_or(0..0);
-        let mut all = BTreeMap::new();
-        for line in self.lines(wanted)? {
-            let known = |row: &Row<'_>| Ok((line.id(row.get(0)?, row.get(1)?)?, known(row)?));
-            all.extend(self.list(sql, (line.number, within.start, within.end, failed(month)), known)?);
-        }
-        Ok(all)
+        let within = moments(month);
+        self.list(sql, (failed(month), within.start, within.end), id)
     }
 
     /// The builds of all lines that are meant: where a part is wanted, of those that have it in their names.
-    fn ids_of_lines(&self, month: &Month, wanted: &Wanted<'_>) -> Asked<Vec<BuildId>> {
+    fn of_lines(&self, month: &Month, wanted: &Wanted<'_>) -> Asked<Vec<BuildId>> {
         let sql = "SELECT time, tail FROM builds WHERE line = ?1 AND time >= ?2 AND time < ?3 AND failed = ?4";
-        let within = times(month).unwrap_or(0..0);
+        let within = moments(month);
         let mut ids = Vec::new();
-        for line in self.lines(wanted)? {
+        for line in self.lines(wanted)?.iter() {
             let id = |row: &Row<'_>| line.id(row.get(0)?, row.get(1)?);
             ids.extend(self.list(sql, (line.number, within.start, within.end, failed(month)), id)?);
         }
@@ -133,13 +138,15 @@ impl Index {
     fn with_tail(&self, month: &Month, tail: i64) -> Asked<Vec<BuildId>> {
         let sql = "SELECT time, tail, job, platform FROM builds INDEXED BY builds_by_tail JOIN lines USING (line) \
                    WHERE tail = ?1 AND failed = ?2 AND time >= ?3 AND time < ?4";
-        let within = times(month).unwrap_or(0..0);
+        let within = moments(month);
         self.list(sql, (tail, failed(month), within.start, within.end), id)
     }
 
-    /// The lines that are meant. A question means the same ones of each month.
-    fn lines(&self, wanted: &Wanted<'_>) -> Asked<&[Line]> {
-        if self.lines.get().is_none() {
+    /// The lines that are meant: the same ones for each month, but that some may come meanwhile. None goes.
+    fn lines(&self, wanted: &Wanted<'_>) -> Asked<Rc<Vec<Line>>> {
+        let newest = self.base.prepare_cached("SELECT max(line) FROM lines")?.query_row([], |row| row.get(0))?;
+        let newest: i64 = Option::unwrap_or_default(newest);
+        if self.lines.borrow().0 != newest {
             let sql = "SELECT line, job, platform FROM lines WHERE (?1 IS NULL OR job = ?1) AND (?2 IS NULL OR platform \
                        = ?2) AND (?3 IS NULL OR instr('-' || job || '@' || platform || '-', ?3) > 0)";
             let job = wanted.job.map(JobName::as_str);
@@ -147,21 +154,37 @@ impl Index {
             let sql = if job.is_some() { sql.replace("(?1 IS NULL OR job = ?1)", "job = ?1") } else { sql.to_owned() };
             let line = |row: &Row<'_>| Ok(Line { number: row.get(0)?, job: name(row, 1)?, platform: name(row, 2)? });
             let lines = self.list(&sql, (job, wanted.platform.map(Platform::as_str), wanted.part), line)?;
-            let _ = self.lines.set(lines);
+            self.lines.replace((newest, Rc::new(lines)));
         }
-        Ok(self.lines.get().map_or(&[], Vec::as_slice))
+        Ok(self.lines.borrow().1.clone())
+    }
+
+    /// Compares the month's directory with what it was when its listing went in.
+    fn speaks_for(&self, month: &Month) -> Asked<bool> {
+        let sql = "SELECT inode, modified, changed, links FROM months WHERE failed = ?1 AND month = ?2";
+        let mut read = self.base.prepare_cached(sql)?;
+        let then = read.query_row((failed(month), &month.name), |row| stamp(row, 0)).optional()?;
+        Ok(then.is_some() && Stamp::of(&self.spool.month_dir(month)) == then)
     }
 
     fn list<T>(&self, sql: &str, words: impl Params, one: impl FnMut(&Row<'_>) -> Asked<T>) -> Asked<Vec<T>> {
         self.base.prepare_cached(sql)?.query_map(words, one)?.collect()
     }
 
-    /// What was asked, or nothing and a note of the failure.
-    fn heed<T: Default>(&self, asked: Asked<T>) -> T {
-        asked.unwrap_or_else(|_| {
-            self.failed.set(true);
-            T::default()
-        })
+    /// What is said at one moment; nothing when that can't be had, now or before.
+    fn at_once<T: Default>(&self, ask: impl FnOnce() -> Asked<T>) -> T {
+        if self.failed.get() {
+            return T::default();
+        }
+        let answer = self.base.execute_batch("BEGIN").and_then(|()| ask());
+        let ended = self.base.execute_batch("ROLLBACK");
+        match answer.and_then(|answer| ended.map(|()| answer)) {
+            Ok(answer) => answer,
+            Err(_) => {
+                self.failed.set(true);
+                T::default()
+            }
+        }
     }
 }
 
@@ -181,6 +204,11 @@ pub(super) fn times(month: &Month) -> Option<Range<i64>> {
     Some(start(first)?..next)
 }
 
+/// As [`times`], and none where there is none.
+fn moments(month: &Month) -> Range<i64> {
+    times(month).unwrap_or(0..0)
+}
+
 /// 1 for `failed/`.
 pub(super) fn failed(month: &Month) -> i64 {
     i64::from(month.end == End::Failed)
@@ -196,10 +224,15 @@ pub(super) fn stamps(base: &Connection) -> Asked<HashMap<Month, Stamp>> {
     let mut read = base.prepare_cached("SELECT failed, month, inode, modified, changed, links FROM months")?;
     let one = |row: &Row<'_>| {
         let end = if row.get(0)? { End::Failed } else { End::Done };
-        let stamp = Stamp { inode: row.get(2)?, modified: row.get(3)?, changed: row.get(4)?, links: row.get(5)? };
-        Ok((Month { end, name: row.get(1)? }, stamp))
+        Ok((Month { end, name: row.get(1)? }, stamp(row, 2)?))
     };
     read.query_map([], one)?.collect()
+}
+
+/// Of the columns from this one on.
+fn stamp(row: &Row<'_>, first: usize) -> Asked<Stamp> {
+    let [inode, modified, changed, links] = [0, 1, 2, 3].map(|n| row.get(first + n));
+    Ok(Stamp { inode: inode?, modified: modified?, changed: changed?, links: links? })
 }
 
 /// The tail, when builds with this in their ids have that tail, or all of it within the names of job and platform.

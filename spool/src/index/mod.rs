@@ -12,6 +12,8 @@
 #[cfg(feature = "index")]
 mod asking;
 #[cfg(feature = "index")]
+mod change;
+#[cfg(feature = "index")]
 mod keeping;
 #[cfg(feature = "index")]
 mod schema;
@@ -34,23 +36,15 @@ use crate::error::Result;
 use crate::spool::Spool;
 
 impl Spool {
-    /// Asks with the index, and without it when there is none or it fails on the way.
-    pub(crate) fn ask<T>(&self, question: impl Fn(Option<&Index>) -> Result<T>) -> Result<T> {
-        if self.uses_index()
-            && let Some(index) = Index::open(self)
-        {
-            let answer = question(Some(&index));
-            if !index.has_failed() {
-                return answer;
-            }
-        }
-        question(None)
+    /// The index, if there is one that can be read.
+    pub(crate) fn index(&self) -> Option<Index> {
+        self.uses_index().then(|| Index::open(self)).flatten()
     }
 
     /// Whether the index speaks for all finished builds now.
     pub fn index_is_true(&self) -> Result<bool> {
         let Some(index) = Index::open(self) else { return Ok(false) };
-        Ok(self.months()?.iter().all(|month| index.is_true_of(month)) && !index.has_failed())
+        Ok(self.months()?.iter().all(|month| index.is_true_of(month)))
     }
 
     /// Removes the index, because a record of which it may know was changed. Its journal is left to builderd.

@@ -49,7 +49,7 @@ pub fn open(spool: &Spool) -> rusqlite::Result<Option<Connection>> {
     }
     let base = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     base.busy_timeout(PATIENCE_OF_READERS)?;
-    base.execute_batch("PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; BEGIN")?;
+    base.execute_batch("PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON")?;
     // SQLite takes what is missing of the last page for zeros.
     let (pages, size): (i64, i64) = (said(&base, "page_count")?, said(&base, "page_size")?);
     let whole = path.metadata().is_ok_and(|meta| meta.len() as i64 == pages * size);

@@ -2,7 +2,7 @@
 
 use crate::build_id::BuildId;
 use crate::digest::Sha256;
-use crate::ended::{Known, Month, Wanted};
+use crate::ended::{Hits, Known, Month, Wanted};
 use crate::name::{JobName, Platform};
 use crate::spool::Spool;
 use jiff::Timestamp;
@@ -16,10 +16,6 @@ impl Index {
         None
     }
 
-    pub fn has_failed(&self) -> bool {
-        match *self {}
-    }
-
     pub fn is_true_of(&self, _: &Month) -> bool {
         match *self {}
     }
@@ -28,19 +24,15 @@ impl Index {
         match *self {}
     }
 
-    pub fn of_job(&self, _: &Month, _: &JobName, _: Option<&Platform>) -> BTreeMap<BuildId, Known> {
+    pub fn of_job(&self, _: &Month, _: &JobName, _: Option<&Platform>) -> (bool, BTreeMap<BuildId, Known>) {
         match *self {}
     }
 
-    pub fn having(&self, _: &Month, _: &Sha256) -> Vec<BuildId> {
+    pub fn having(&self, _: &Month, _: &Sha256) -> Hits {
         match *self {}
     }
 
-    pub fn since(&self, _: &Month, _: Timestamp) -> Vec<BuildId> {
-        match *self {}
-    }
-
-    pub fn all(&self, _: &Month) -> Vec<BuildId> {
+    pub fn since(&self, _: &Month, _: Timestamp) -> Hits {
         match *self {}
     }
 }
