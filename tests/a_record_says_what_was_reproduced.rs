@@ -119,5 +119,7 @@ fn the_latest_is_the_newest_that_exited_0() {
     let lab = Lab::new();
     lab.job("job", "echo $N > f; exit $N");
     let ids = ["N=0", "N=0", "N=1"].map(|n| built(&lab, "job", PLATFORM, &[n]));
-    assert_eq!(lab.ok(&["latest", "job"]), format!("  {PLATFORM}  {}  1 artifact\n", ids[1]));
+    let digest = spool::digest::Sha256::of(b"0\n");
+    let expected = format!("  {PLATFORM}  {}  1 artifact  f SHA256:{digest}\n", ids[1]);
+    assert_eq!(lab.ok(&["latest", "job"]), expected);
 }

@@ -33,7 +33,7 @@
 //! 18. An old spool stays readable, and a later one is left alone: `an_old_spool_stays_readable.rs`
 //! 19. Who waits costs little: `idle_workers_cost_little.rs`
 //! 20. The record says what was reproduced, and what differs is named: `a_record_says_what_was_reproduced.rs`,
-//!     `two_builds_are_compared.rs`
+//!     `two_builds_are_compared.rs`, `what_went_in_is_told_from_what_came_out.rs`
 //! 21. What is not to be kept goes, and nothing else: `what_is_not_to_be_kept_goes.rs`
 //! 22. An index makes answers fast and changes none: `an_index_changes_no_answer.rs`
 //! 23. Whatever is sent breaks nothing: `whatever_is_sent_breaks_nothing.rs`

@@ -31,7 +31,7 @@ const ORB: &str = r#"
 printf 'OPAMROOT=/o\nN=%s\n' "$N" > build-environment
 printf 'gcc 12 amd64\nm4 %s amd64\n' "$N" > system-packages
 printf 'opam-version: "2.0"\ninstalled: ["dune.3.%s" "fmt.0.9.0"]\n' "$N" > opam-switch
-mkdir bin; echo the same > bin/tool
+mkdir bin; echo the same > bin/tool; echo "$TOOL" > bin/other
 "#;
 
 #[test]
@@ -43,12 +43,17 @@ fn what_the_script_left_of_its_inputs_is_compared_name_by_name() {
     has(&page, &["Environment", "  - GONE  x", "  ~ N  6 -> 7", "  + NEW  y"]);
     has(&page, &["Build environment, as the script left it", "  ~ N  6 -> 7"]);
     has(&page, &["System packages, as the script left them", "  ~ m4  6 amd64 -> 7 amd64"]);
-    has(&page, &["Opam packages", "  ~ dune  3.6 -> 3.7", "  1 the same"]);
+    has(&page, &["Opam packages", "  ~ dune  3.6 -> 3.7", "Same output, 2 artifacts"]);
     assert!(!page.contains("fmt") && !page.contains("gcc") && !page.contains("OPAMROOT"), "{page}");
     assert!(page.starts_with(&format!("--- {one}  exited 0, worker w\n+++ {two}")), "{page}");
-    // A job alone stands for its last two that differ, the older one first.
-    assert_eq!(diff(&lab, &["orb", "--brief"]), page);
-    let json: serde_json::Value = serde_json::from_str(&diff(&lab, &["orb", "--json"])).expect("JSON");
+    // A job alone stands for its last two that differ in what came out, the older one first.
+    lab.builder(&["diff", "orb"]).refused(66, "no two builds on debian-12 that differ");
+    let three = built(&lab, "orb", &["N=7", "TOOL=x"]);
+    let page = diff(&lab, &["orb", "--brief"]);
+    assert!(page.starts_with(&format!("--- {two}  exited 0, worker w\n+++ {three}")), "{page}");
+    has(&page, &["Artifacts", "  1 the same"]);
+    assert_eq!(page, diff(&lab, &[&two, &three, "--brief"]));
+    let json: serde_json::Value = serde_json::from_str(&diff(&lab, &[&one, &two, "--json"])).expect("JSON");
     assert_eq!(json["inputs"][3]["list"], "opam-switch", "{json}");
     assert_eq!(json["inputs"][3]["changes"][0]["right"], "3.7", "{json}");
 }

@@ -1,13 +1,14 @@
 //! How a build leaves `active/`: ended for good, back into its queue, or removed.
 
+use crate::artifact_path::ArtifactPath;
 use crate::console::ConsoleWriter;
 use crate::digest::Sha256;
 use crate::disk::{self, Moved};
 use crate::error::{At, Error, Kind, Result};
 use crate::held::HeldBuild;
+use crate::inputs::{Sides, input_digest};
 use crate::layout::file;
 use crate::manifest::Manifest;
-use crate::name::Platform;
 use crate::place::{End, Priority, Ticket};
 use crate::record::{self, Attempt, Attempts, BuildResult, Outcome};
 use crate::{tmp, wake};
@@ -31,14 +32,14 @@ impl HeldBuild<'_> {
     /// Ends the build for good: durable on return, in `done/` when it exited 0, else in `failed/`.
     pub fn finish(self, mut result: BuildResult, manifest: &Manifest) -> Result<End> {
         let dir = self.path();
-        result.input = self.input_digest()?;
+        self.tell_sides_apart(&mut result, manifest)?;
         if manifest.is_empty() {
             // What could not be kept as a whole is not kept in part.
             disk::remove_tree(&dir.join(file::ARTIFACTS))?;
         } else {
             let target = dir.join(file::MANIFEST);
             disk::remove_file(&target)?;
-            result.output = Some(self.spool.store().keep(&manifest.to_bytes(), &target)?);
+            self.spool.store().keep(&manifest.to_bytes(), &target)?;
         }
         for name in [file::CONSOLE, file::TIMES] {
             let path = dir.join(name);
@@ -94,8 +95,26 @@ impl HeldBuild<'_> {
         }
     }
 
+    /// Notes what went in and what came out. What the job named and a script that succeeded did not leave is said.
+    fn tell_sides_apart(&self, result: &mut BuildResult, manifest: &Manifest) -> Result<()> {
+        // A request that can't be read names nothing, and keeps no build from ending.
+        let (named, main) = self.request().map(|request| (request.inputs, request.main)).unwrap_or_default();
+        let sides = Sides::of(manifest, &named);
+        result.input = self.input_digest(&sides.inputs)?;
+        result.output = sides.output_digest();
+        result.manifest = (!sides.inputs.is_empty()).then(|| Sha256::of(&manifest.to_bytes()));
+        result.inputs = sides.inputs.iter().map(|(path, _)| path.clone()).collect();
+        result.main = sides.main(main.as_ref());
+        if result.outcome.succeeded() {
+            let absent = |path: &ArtifactPath, what: &str| format!("{path}: the job's {what} was not left");
+            result.skipped.extend(named.iter().filter(|path| !sides.has_input(path)).map(|path| absent(path, "input")));
+            result.skipped.extend(main.filter(|_| result.main.is_none()).map(|path| absent(&path, "main artifact")));
+        }
+        Ok(())
+    }
+
     /// The digest over what went in; nothing when the worker never said what environment it used.
-    fn input_digest(&self) -> Result<Option<Sha256>> {
+    fn input_digest(&self, inputs: &Manifest) -> Result<Option<Sha256>> {
         let mut digests = Vec::new();
         for name in [file::SCRIPT, file::ENVIRONMENT, file::PACKAGES] {
             let path = self.path().join(name);
@@ -105,7 +124,7 @@ impl HeldBuild<'_> {
                 Err(_) => {}
             }
         }
-        Ok(Some(input_digest(self.id.platform(), &digests)))
+        Ok(Some(input_digest(self.id.platform(), &digests, inputs)))
     }
 
     /// Puts a build that lost its worker back into its queue, or ends it as lost when it was tried often
@@ -211,14 +230,6 @@ impl HeldBuild<'_> {
         tmp::discard(self.spool.layout(), &self.path(), &self.spool.layout().all_active())?;
         disk::remove_file(&self.spool.layout().cancel(&self.id))
     }
-}
-
-/// The digest over what went into a build: its platform, and those of `script`, `environment` and `packages`, in this
-/// order, that there are.
-pub(crate) fn input_digest(platform: &Platform, contents: &[(&str, Sha256)]) -> Sha256 {
-    let start = format!("platform {platform}\n");
-    let text = contents.iter().fold(start, |text, (name, digest)| text + &format!("{name} {digest}\n"));
-    Sha256::of(text.as_bytes())
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ pub mod find;
 pub mod health;
 pub mod held;
 pub mod index;
+pub mod inputs;
 pub mod job;
 pub mod keep;
 pub mod layout;

@@ -34,9 +34,20 @@ impl Manifest {
         parents.next().map(|(path, _)| path)
     }
 
+    /// The artifacts whose paths are wanted.
+    pub fn part(&self, wanted: impl Fn(&ArtifactPath) -> bool) -> Manifest {
+        let entries = self.entries.iter().filter(|(path, _)| wanted(path));
+        Manifest { entries: entries.map(|(path, digest)| (path.clone(), *digest)).collect() }
+    }
+
     /// Whether there is such an artifact.
     pub fn has(&self, path: &ArtifactPath) -> bool {
         self.entries.contains_key(path)
+    }
+
+    /// The content of an artifact.
+    pub fn get(&self, path: &ArtifactPath) -> Option<&Sha256> {
+        self.entries.get(path)
     }
 
     /// How many artifacts there are.

@@ -5,6 +5,7 @@ use crate::build_id::BuildId;
 use crate::digest::Sha256;
 use crate::disk;
 use crate::error::{Error, Kind, Result};
+use crate::inputs::Main;
 use crate::name::{SecretName, WorkerName};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -46,6 +47,12 @@ pub struct Request {
     /// What the script sees as SOURCE_DATE_EPOCH, in seconds: when the job was made or its script changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_date: Option<i64>,
+    /// The artifacts that say what went in, by path; of a directory, all that lies in it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<ArtifactPath>,
+    /// The artifact that people fetch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub main: Option<ArtifactPath>,
     /// The template that the script came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
@@ -69,6 +76,8 @@ impl Request {
             because_of: None,
             secrets: Vec::new(),
             source_date: None,
+            inputs: Vec::new(),
+            main: None,
             template: None,
             values: BTreeMap::new(),
         }
@@ -216,12 +225,21 @@ pub struct BuildResult {
     /// Who ran it; missing when nobody did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<WorkerName>,
-    /// What must be the same for a fair comparison: script, environment, platform, packages.
+    /// What must be the same for a fair comparison, see [`crate::inputs::input_digest`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<Sha256>,
-    /// The digest of `manifest`; missing when there are no artifacts.
+    /// The digest of what came out, see [`crate::inputs::Sides::output_digest`]; missing when nothing did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Sha256>,
+    /// The digest of `manifest`, where it is not `output` because some of the artifacts are inputs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<Sha256>,
+    /// The artifacts that say what went in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<ArtifactPath>,
+    /// The artifact that people fetch, when there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub main: Option<Main>,
     /// How many artifacts there are.
     #[serde(default)]
     pub artifacts: u64,
@@ -250,12 +268,20 @@ impl BuildResult {
             worker: None,
             input: None,
             output: None,
+            manifest: None,
+            inputs: Vec::new(),
+            main: None,
             artifacts: 0,
             artifact_bytes: 0,
             executable: Vec::new(),
             skipped: Vec::new(),
             system: BTreeMap::new(),
         }
+    }
+
+    /// The digest of `manifest`; nothing when there is none.
+    pub fn manifest_digest(&self) -> Option<Sha256> {
+        self.manifest.or(self.output)
     }
 }
 

@@ -114,6 +114,9 @@ pub struct GetArgs {
     pub build: String,
     /// Artifacts, or directories of them [default: all]
     pub paths: Vec<String>,
+    /// Only the main artifact, as `builder show` names it
+    #[arg(long, conflicts_with = "paths")]
+    pub main: bool,
     /// The directory to copy into
     #[arg(short, long, default_value = ".", value_name = "DIR")]
     pub output: PathBuf,

@@ -105,6 +105,12 @@ pub struct HowArgs {
     /// How long finished builds are kept: some of builds=N,days=N,disk=SIZE; or all; or usual
     #[arg(long, value_name = "WHAT")]
     pub keep: Option<String>,
+    /// An artifact that says what went into a build, or a directory of them; more than once for more than one; or none
+    #[arg(long = "input", value_name = "PATH")]
+    pub inputs: Vec<String>,
+    /// The artifact that people fetch; or none [default: the only one in bin/, or the only one]
+    #[arg(long, value_name = "PATH")]
+    pub main: Option<String>,
     /// A secret that the script may read; more than once for more than one; or none
     #[arg(long = "secret", value_name = "NAME")]
     pub secrets: Vec<String>,

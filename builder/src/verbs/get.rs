@@ -12,6 +12,7 @@ use spool::digest::Sha256;
 use spool::error::{At, Error, Kind, Result};
 use spool::find::Build;
 use spool::place::Place;
+use spool::record::BuildResult;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek};
 use std::os::unix::fs::OpenOptionsExt;
@@ -20,8 +21,12 @@ use std::path::Path;
 /// Copies what was asked for, and prints where it is, a path a line.
 pub fn run(spool: &Spool, args: &GetArgs) -> Result<()> {
     let build = finished(spool, &args.build)?;
-    let executable = build.result()?.map(|result| result.executable).unwrap_or_default();
-    let wanted = wanted(&build, &args.paths)?;
+    let result = build.result()?;
+    let wanted = match args.main {
+        true => vec![main_of(&build, result.as_ref())?],
+        false => wanted(&build, &args.paths)?,
+    };
+    let executable = result.map(|result| result.executable).unwrap_or_default();
     if args.tar {
         return tarball::send(&build, &wanted, &executable);
     }
@@ -49,6 +54,14 @@ fn finished<'s>(spool: &'s Spool, text: &str) -> Result<Build<'s>> {
         _ => Err(Error::new(Kind::TryAgain, format!("{} is not over, so there are no artifacts yet", build.id))
             .hint(format!("`builder watch {}` waits for it", build.id))),
     }
+}
+
+fn main_of(build: &Build<'_>, result: Option<&BuildResult>) -> Result<(ArtifactPath, Sha256)> {
+    let main = result.and_then(|result| result.main.clone());
+    main.map(|main| (main.path, main.sha256)).ok_or_else(|| {
+        Error::new(Kind::NoInput, format!("{} has no main artifact", build.id))
+            .hint("give the path of one, or name the job's with `builder set JOB --main PATH`")
+    })
 }
 
 fn wanted(build: &Build<'_>, named: &[String]) -> Result<Vec<(ArtifactPath, Sha256)>> {

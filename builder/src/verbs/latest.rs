@@ -9,6 +9,7 @@ use spool::build_id::BuildId;
 use spool::digest::Sha256;
 use spool::error::{Error, Kind, Result};
 use spool::find::Build;
+use spool::inputs::Main;
 use spool::name::{JobName, Platform};
 use std::path::PathBuf;
 
@@ -20,6 +21,7 @@ struct Latest {
     finished: Option<Timestamp>,
     artifacts: u64,
     output: Option<Sha256>,
+    main: Option<Main>,
 }
 
 /// Lists them, by platform.
@@ -50,11 +52,14 @@ fn latest((platform, build): (Platform, Build<'_>)) -> Latest {
         directory: build.dir(),
         finished: result.as_ref().map(|result| result.finished),
         artifacts: result.as_ref().map_or(0, |result| result.artifacts),
-        output: result.and_then(|result| result.output),
+        output: result.as_ref().and_then(|result| result.output),
+        main: result.and_then(|result| result.main),
         build: build.id,
     }
 }
 
 fn row(one: &Latest) -> Vec<String> {
-    vec![one.platform.to_string(), one.build.to_string(), text::count(one.artifacts as usize, "artifact")]
+    let artifacts = text::count(one.artifacts as usize, "artifact");
+    let main = one.main.as_ref().map(|main| format!("{} SHA256:{}", main.path, main.sha256)).unwrap_or_default();
+    vec![one.platform.to_string(), one.build.to_string(), artifacts, main]
 }

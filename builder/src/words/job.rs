@@ -1,6 +1,6 @@
 //! What `add` and `set` say of a job, put into it.
 
-use super::{bytes, keep, names, or_none, seconds};
+use super::{artifact, artifacts, bytes, keep, names, or_none, seconds};
 use crate::args::{HowArgs, WhenArgs};
 use jiff::Timestamp;
 use spool::error::{Error, Kind, Result};
@@ -96,6 +96,12 @@ pub fn apply(job: &mut Job, how: &HowArgs) -> Result<()> {
     }
     if let Some(text) = &how.keep {
         job.keep = keep(text)?;
+    }
+    if !how.inputs.is_empty() {
+        job.inputs = artifacts("--input", &how.inputs)?;
+    }
+    if let Some(path) = &how.main {
+        job.main = or_none(path, |path| artifact("--main", path))?;
     }
     if !how.secrets.is_empty() {
         job.secrets = names(&how.secrets)?;

@@ -6,6 +6,7 @@ mod script;
 pub use script::{from_template, open, script};
 
 use jiff::SignedDuration;
+use spool::artifact_path::ArtifactPath;
 use spool::error::{Error, Kind, Result};
 use spool::job::Platforms;
 use spool::keep::{Keep, Size};
@@ -55,6 +56,24 @@ pub fn names<T: std::str::FromStr<Err = Error> + PartialEq>(words: &[String]) ->
         }
     }
     Ok(names)
+}
+
+/// The path of an artifact, or of a directory of them, with or without a slash at its end.
+pub fn artifact(option: &str, path: &str) -> Result<ArtifactPath> {
+    let parsed = path.trim_end_matches('/').parse();
+    parsed.map_err(|e: Error| Error::new(Kind::Usage, format!("{option}: {e}")))
+}
+
+/// Some of them, each once; the word `none` for none of them.
+pub fn artifacts(option: &str, words: &[String]) -> Result<Vec<ArtifactPath>> {
+    let mut paths: Vec<ArtifactPath> = Vec::new();
+    for word in words.iter().filter(|_| words != ["none"]) {
+        let path = artifact(option, word)?;
+        if !paths.contains(&path) {
+            paths.push(path);
+        }
+    }
+    Ok(paths)
 }
 
 /// A duration in whole seconds, at least `least`.

@@ -13,7 +13,7 @@ use std::path::Path;
 impl Over<'_> {
     /// The manifest, when it is the right one.
     pub fn manifest(&self, eye: &mut Eye<'_>) -> Result<Option<Manifest>> {
-        let (Some(output), entry) = (&self.result.output, self.members.get(file::MANIFEST)) else {
+        let (Some(digest), entry) = (self.result.manifest_digest(), self.members.get(file::MANIFEST)) else {
             for name in [file::MANIFEST, file::ARTIFACTS] {
                 if let Some(entry) = self.members.get(name) {
                     eye.damaged(Invariant::Manifest, &entry.path, "there was no output");
@@ -22,15 +22,15 @@ impl Over<'_> {
             return Ok(None);
         };
         let Some(entry) = entry else {
-            self.missing(eye, file::MANIFEST, output)?;
+            self.missing(eye, file::MANIFEST, &digest)?;
             return Ok(None);
         };
         let Some(bytes) = eye.bytes(entry) else { return Ok(None) };
-        if Sha256::of(&bytes) != *output {
-            eye.damaged(Invariant::Manifest, &entry.path, "it is not the output that result.toml names");
+        if Sha256::of(&bytes) != digest {
+            eye.damaged(Invariant::Manifest, &entry.path, "it is not the one that result.toml names");
             return Ok(None);
         }
-        self.in_store(eye, entry, output);
+        self.in_store(eye, entry, &digest);
         Ok(Manifest::parse(&bytes).ok())
     }
 

@@ -9,10 +9,11 @@ use super::finding::{Cure, Invariant};
 use crate::build_id::BuildId;
 use crate::console;
 use crate::digest::Sha256;
-use crate::ending::input_digest;
 use crate::error::{At, Result};
+use crate::inputs::{Sides, input_digest};
 use crate::keep::Pin;
 use crate::layout::file;
+use crate::manifest::Manifest;
 use crate::place::End;
 use crate::record::{BuildResult, Request};
 use std::collections::BTreeSet;
@@ -90,10 +91,21 @@ impl Over<'_> {
                 self.console(eye, &format!("{}{number}", file::CONSOLE), times)?;
             }
         }
-        if let Some(manifest) = self.manifest(eye)? {
-            self.artifacts(eye, &manifest)?;
+        let manifest = self.manifest(eye)?;
+        if let Some(manifest) = &manifest {
+            self.artifacts(eye, manifest)?;
         }
-        if eye.deep { self.inputs(eye) } else { Ok(()) }
+        // What the manifest says of inputs is needed to judge them.
+        if manifest.is_none() && self.result.manifest_digest().is_some() {
+            return Ok(());
+        }
+        let sides = Sides::as_noted(&manifest.unwrap_or_default(), &self.result.inputs);
+        if sides.output_digest() != self.result.output {
+            let wrong = "its output is not what the manifest says";
+            let how = "correct result.toml: the output is the digest of the manifest without its inputs";
+            eye.find(Invariant::Manifest, &self.dir.path.join(file::RESULT), wrong, Cure::Human(how.into()));
+        }
+        if eye.deep { self.inputs(eye, &sides.inputs) } else { Ok(()) }
     }
 
     /// Notes that a file can't be had back, unless that is known.
@@ -140,7 +152,7 @@ impl Over<'_> {
     }
 
     /// Script, environment and packages, which only together have a digest that is noted.
-    fn inputs(&self, eye: &mut Eye<'_>) -> Result<()> {
+    fn inputs(&self, eye: &mut Eye<'_>, artifacts: &Manifest) -> Result<()> {
         let Some(input) = &self.result.input else { return Ok(()) };
         let names = [file::SCRIPT, file::ENVIRONMENT, file::PACKAGES];
         for name in names {
@@ -161,7 +173,7 @@ impl Over<'_> {
             }
         }
         let platform = self.dir.name.parse::<BuildId>().map(|id| id.platform().clone());
-        if platform.is_ok_and(|platform| input_digest(&platform, &digests) == *input) {
+        if platform.is_ok_and(|platform| input_digest(&platform, &digests, artifacts) == *input) {
             return digests.iter().try_for_each(|(name, digest)| {
                 self.members.get(*name).into_iter().for_each(|entry| self.in_store(eye, entry, digest));
                 Ok(())

@@ -37,7 +37,7 @@ invariants! {
     7 Whole "A build has a `build.toml` that can be read and a `script` that is not empty."
     8 Settled "A build whose end was decided has got there: unless its server lives, no active build has a `result.toml` and a note in `owed/`."
     9 Ended "A build that is over has a `result.toml` that can be read, and is in `done/` exactly when it exited 0."
-    10 Manifest "`manifest` has the digest `output` of `result.toml`, and `artifacts/` has exactly what it lists, as many files and bytes as `result.toml` says."
+    10 Manifest "`manifest` has the digest, and its two sides have the digests, that `result.toml` says, and `artifacts/` has exactly what it lists, as many files and bytes as `result.toml` says."
     11 Kept "What a build links is in the store."
     12 Content "A content has the digest that its name, its manifest or the `input` of its `result.toml` says."
     13 Timed "`console.times` counts no more bytes than `console.log` has."

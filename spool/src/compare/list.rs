@@ -1,6 +1,7 @@
 //! Inputs that are lists: a name and a value on each line, or what opam(1) exports.
 
 use crate::find::Build;
+use crate::inputs::RECOGNISED;
 use crate::layout::file;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,9 +55,9 @@ impl List {
         match self {
             List::Environment => file::ENVIRONMENT,
             List::Packages => file::PACKAGES,
-            List::BuildEnvironment => "build-environment",
-            List::SystemPackages => "system-packages",
-            List::OpamSwitch => "opam-switch",
+            List::BuildEnvironment => RECOGNISED[0],
+            List::OpamSwitch => RECOGNISED[1],
+            List::SystemPackages => RECOGNISED[2],
         }
     }
 

@@ -16,11 +16,13 @@ use crate::digest::Sha256;
 use crate::disk;
 use crate::error::{Error, Kind, Result};
 use crate::find::Build;
+use crate::inputs::Sides;
 use crate::layout::file;
+use crate::manifest::Manifest;
 use crate::place::Place;
 use crate::spool::Spool;
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// No input that is compared line by line is longer than this, in bytes.
@@ -40,6 +42,8 @@ pub struct Comparison {
     pub script_differs: bool,
     /// Each list that went in or was left as an artifact, with what differs; those that are the same are not here.
     pub inputs: Vec<Input>,
+    /// The artifacts that are other inputs, and not the same.
+    pub input_files: Vec<Artifact>,
     /// How many artifacts are the same.
     pub same_artifacts: usize,
     /// The artifacts that are not.
@@ -83,7 +87,11 @@ impl Comparison {
     pub fn of(left: &Build<'_>, right: &Build<'_>) -> Result<Comparison> {
         refuse_unfinished(left)?;
         refuse_unfinished(right)?;
-        let (same_artifacts, artifacts) = artifacts(left, right)?;
+        let (here, there) = (sides(left)?, sides(right)?);
+        let (same_artifacts, different) = artifacts((left, &here.output), (right, &there.output));
+        let (_, mut input_files) = artifacts((left, &here.inputs), (right, &there.inputs));
+        let inputs = inputs(left, right)?;
+        input_files.retain(|one| inputs.iter().all(|input| input.list.file() != one.path.as_str()));
         let [here, there] = [left, right].map(|build| build.id.platform().to_string());
         let script = |build: &Build<'_>| disk::read_if_there(&build.dir().join(file::SCRIPT), LONGEST);
         Ok(Comparison {
@@ -93,9 +101,10 @@ impl Comparison {
                 right: Some(there),
             }),
             script_differs: script(left)? != script(right)?,
-            inputs: inputs(left, right)?,
+            inputs,
+            input_files,
             same_artifacts,
-            artifacts,
+            artifacts: different,
             left: left.id.clone(),
             right: right.id.clone(),
         })
@@ -108,7 +117,7 @@ impl Comparison {
 
     /// Whether nothing that went in differs.
     pub fn same_input(&self) -> bool {
-        self.platform.is_none() && !self.script_differs && self.inputs.is_empty()
+        self.platform.is_none() && !self.script_differs && self.inputs.is_empty() && self.input_files.is_empty()
     }
 }
 
@@ -132,20 +141,28 @@ fn inputs(left: &Build<'_>, right: &Build<'_>) -> Result<Vec<Input>> {
     Ok(inputs)
 }
 
-fn artifacts(left: &Build<'_>, right: &Build<'_>) -> Result<(usize, Vec<Artifact>)> {
-    let contents = |build: &Build<'_>| -> Result<BTreeMap<ArtifactPath, Sha256>> {
-        Ok(build.manifest()?.iter().map(|(path, sha256)| (path.clone(), *sha256)).collect())
-    };
-    let (here, there) = (contents(left)?, contents(right)?);
-    let paths: BTreeSet<&ArtifactPath> = here.keys().chain(there.keys()).collect();
+/// What went in and what came out. A result that can't be read names no inputs.
+fn sides(build: &Build<'_>) -> Result<Sides> {
+    let inputs = build.result().ok().flatten().map(|result| result.inputs).unwrap_or_default();
+    Ok(Sides::as_noted(&build.manifest()?, &inputs))
+}
+
+fn artifacts(left: (&Build<'_>, &Manifest), right: (&Build<'_>, &Manifest)) -> (usize, Vec<Artifact>) {
+    let paths =
+        |(_, manifest): (_, &'_ Manifest)| manifest.iter().map(|(path, _)| path.clone()).collect::<BTreeSet<_>>();
+    let paths = &paths(left) | &paths(right);
     let all = paths.len();
-    let different = paths.into_iter().filter(|path| here.get(*path) != there.get(*path)).map(|path| Artifact {
-        path: path.clone(),
-        left: here.get(path).map(|sha256| content(left, path, sha256)),
-        right: there.get(path).map(|sha256| content(right, path, sha256)),
-    });
-    let different: Vec<Artifact> = different.collect();
-    Ok((all - different.len(), different))
+    let different: Vec<Artifact> = paths
+        .into_iter()
+        .filter(|path| left.1.get(path) != right.1.get(path))
+        .map(|path| {
+            let of = |(build, manifest): (&Build<'_>, &Manifest)| {
+                manifest.get(&path).map(|sha256| content(build, &path, sha256))
+            };
+            Artifact { left: of(left), right: of(right), path: path.clone() }
+        })
+        .collect();
+    (all - different.len(), different)
 }
 
 fn content(build: &Build<'_>, path: &ArtifactPath, sha256: &Sha256) -> Content {

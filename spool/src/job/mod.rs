@@ -15,6 +15,7 @@ pub(crate) use owed::steps;
 pub use owed::{Ended, Owed, delay};
 pub use script::{LONGEST_SCRIPT, Variant, check_script};
 
+use crate::artifact_path::ArtifactPath;
 use crate::build_id::BuildId;
 use crate::error::{Error, Kind, Result};
 use crate::keep::Keep;
@@ -127,6 +128,12 @@ pub struct Job {
     /// The secrets that its script may read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<SecretName>,
+    /// The artifacts that say what went into a build, by path; of a directory, all that lies in it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<ArtifactPath>,
+    /// The artifact that people fetch; missing when it is the only one in `bin/`, or the only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub main: Option<ArtifactPath>,
     /// How long its finished builds are kept; missing when that is as builder.toml says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep: Option<Keep>,
@@ -192,6 +199,8 @@ impl Job {
             retry_failures: false,
             concurrency: 1,
             secrets: Vec::new(),
+            inputs: Vec::new(),
+            main: None,
             keep: None,
             template: None,
             script: String::new(),
@@ -256,6 +265,8 @@ impl Job {
             attempts: self.attempts,
             concurrency: Some(self.concurrency),
             secrets: self.secrets.clone(),
+            inputs: self.inputs.clone(),
+            main: self.main.clone(),
             source_date: Some(self.changed.unwrap_or(self.created).as_second()),
             template: self.template.clone(),
             values: self.values.clone(),

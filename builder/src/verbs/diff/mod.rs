@@ -26,7 +26,8 @@ pub fn run(spool: &Spool, args: &DiffArgs) -> Result<ExitCode> {
         let look = Look::of_stdout();
         out::print(&page(&comparison, &left, &right, look)?)?;
         if !args.brief {
-            contents(&comparison.artifacts, args.plain, look)?;
+            let both = comparison.input_files.iter().chain(&comparison.artifacts);
+            contents(both, args.plain, look)?;
         }
     }
     Ok(if comparison.is_same() { ExitCode::SUCCESS } else { ExitCode::from(1) })
@@ -74,6 +75,7 @@ fn page(comparison: &Comparison, left: &Build<'_>, right: &Build<'_>, look: Look
         page += &heading("Script", look);
         page += &content::unified(&left.dir().join(file::SCRIPT), &right.dir().join(file::SCRIPT), look)?;
     }
+    page += &files("Other inputs", &comparison.input_files, look);
     if comparison.same_input() {
         page += "Same input\n";
     }
@@ -116,6 +118,11 @@ fn artifacts(comparison: &Comparison, look: Look) -> String {
             same => format!("Same output, {}\n", text::count(same, "artifact")),
         };
     }
+    files("Artifacts", &comparison.artifacts, look) + &format!("  {} the same\n", comparison.same_artifacts)
+}
+
+/// Files that are not the same, with their digests and sizes.
+fn files(title: &str, files: &[Artifact], look: Look) -> String {
     let row = |one: &Artifact| {
         let mark = match (&one.left, &one.right) {
             (Some(_), Some(_)) => "~",
@@ -125,8 +132,10 @@ fn artifacts(comparison: &Comparison, look: Look) -> String {
         let sides: Vec<String> = [&one.left, &one.right].into_iter().flatten().map(side).collect();
         vec![format!("{mark} {}", one.path), sides.join(" -> ")]
     };
-    let rows: Vec<Vec<String>> = comparison.artifacts.iter().map(row).collect();
-    heading("Artifacts", look) + &text::table(&rows) + &format!("  {} the same\n", comparison.same_artifacts)
+    match files {
+        [] => String::new(),
+        _ => heading(title, look) + &text::table(&files.iter().map(row).collect::<Vec<_>>()),
+    }
 }
 
 /// Enough of the digest to tell contents apart; `builder show` has all of it.
@@ -135,8 +144,8 @@ fn side(content: &Content) -> String {
     format!("SHA256:{:.12} ({size})", content.sha256.to_string())
 }
 
-/// What differs within the artifacts that both builds have.
-fn contents(artifacts: &[Artifact], plain: bool, look: Look) -> Result<()> {
+/// What differs within the files that both builds have.
+fn contents<'a>(artifacts: impl Iterator<Item = &'a Artifact>, plain: bool, look: Look) -> Result<()> {
     let diffoscope = if plain { None } else { diffoscope::find() };
     for Artifact { path, left, right } in artifacts {
         let (Some(left), Some(right)) = (left, right) else { continue };

@@ -1,112 +1,14 @@
-//! `builder show`: the record of a build, and who has reproduced it.
+//! The record of a build as a page.
 
-use crate::args::ShowArgs;
-use crate::{out, text};
-use serde::Serialize;
-use spool::artifact_path::ArtifactPath;
+use super::{Artifact, Comparable, Other, Record, Role};
+use crate::text;
+use jiff::Timestamp;
 use spool::build_id::BuildId;
-use spool::compare::{Known, Related};
-use spool::digest::Sha256;
-use spool::error::Result;
-use spool::find::Build;
-use spool::keep::Pin;
-use spool::name::{Platform, WorkerName};
-use spool::record::{Attempt, BuildResult, Lease, Request};
-use spool::{Spool, clock};
-use std::path::PathBuf;
+use spool::clock;
+use spool::record::{BuildResult, Origin, Request};
 
-#[derive(Serialize)]
-struct Record {
-    build: BuildId,
-    state: &'static str,
-    directory: PathBuf,
-    files: Vec<PathBuf>,
-    request: Option<Request>,
-    lease: Option<Lease>,
-    result: Option<BuildResult>,
-    pinned: Option<Pin>,
-    lost_attempts: Vec<Attempt>,
-    artifacts: Vec<Artifact>,
-    lost: Vec<String>,
-    reproduced_by: Vec<Other>,
-    irreproducible_with: Vec<Other>,
-    compare_with: Comparable,
-}
-
-#[derive(Serialize)]
-struct Artifact {
-    path: ArtifactPath,
-    sha256: Sha256,
-    size: Option<u64>,
-}
-
-/// Another build that this one is compared with.
-#[derive(Serialize)]
-struct Other {
-    build: BuildId,
-    platform: Platform,
-    same_input: bool,
-    worker: Option<WorkerName>,
-}
-
-/// Builds on the same platform that one may want to compare it with.
-#[derive(Serialize)]
-struct Comparable {
-    latest: Option<BuildId>,
-    /// With another output.
-    next: Option<BuildId>,
-    /// With another output.
-    previous: Option<BuildId>,
-}
-
-/// Shows a build.
-pub fn run(spool: &Spool, args: &ShowArgs) -> Result<()> {
-    let build = spool.resolve(&args.build)?;
-    let record = record(&build)?;
-    match args.json {
-        true => out::json(&record),
-        false => out::print(&render(&record)),
-    }
-}
-
-fn record(build: &Build<'_>) -> Result<Record> {
-    let result = build.result()?;
-    let related = result.as_ref().map(|result| Related::to(build, result)).transpose()?.unwrap_or_default();
-    let input = result.as_ref().and_then(|result| result.input);
-    let other = |(other, its): (Build<'_>, Known)| Other {
-        platform: other.id.platform().clone(),
-        same_input: input.is_some() && its.input == input,
-        build: other.id,
-        worker: its.worker,
-    };
-    let size = |path: &ArtifactPath| build.artifact(path).symlink_metadata().ok().map(|meta| meta.len());
-    Ok(Record {
-        state: build.place.word(),
-        directory: build.dir(),
-        files: build.files(),
-        request: build.request()?,
-        lease: build.lease()?,
-        pinned: build.pin(),
-        lost_attempts: build.attempts()?.list,
-        artifacts: build
-            .manifest()?
-            .iter()
-            .map(|(path, sha256)| Artifact { size: size(path), path: path.clone(), sha256: *sha256 })
-            .collect(),
-        lost: build.lost()?,
-        build: build.id.clone(),
-        result,
-        reproduced_by: related.reproductions.into_iter().map(other).collect(),
-        irreproducible_with: related.irreproducible.into_iter().map(other).collect(),
-        compare_with: Comparable {
-            latest: related.latest.map(|build| build.id),
-            next: related.next.map(|build| build.id),
-            previous: related.previous.map(|build| build.id),
-        },
-    })
-}
-
-fn render(record: &Record) -> String {
+/// The page that a person reads.
+pub fn of(record: &Record) -> String {
     let id = &record.build;
     let mut said = format!("Build {} of {}\n  {id}\n", text::time(id.time()), id.job());
     match &record.result {
@@ -122,6 +24,7 @@ fn render(record: &Record) -> String {
     }
     said += &information(record);
     said += &artifacts(record);
+    said += &provenance(record);
     said += &section("Lost to damage", &record.lost.iter().map(|name| vec![text::tame(name)]).collect::<Vec<_>>());
     let title = format!("Reproduced by {}", text::count(record.reproduced_by.len(), "build"));
     said += &others(&title, &record.reproduced_by);
@@ -169,21 +72,51 @@ fn so_far(record: &Record) -> String {
 fn information(record: &Record) -> String {
     let mut said = String::new();
     if let Some(request) = &record.request {
-        said += &format!("Queued {} by {}", text::time(request.queued), request.origin.word());
-        if let Some(template) = &request.template {
-            let values: Vec<String> = request.values.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            said += &format!(", from template {template} with {}", values.join(" "));
-        }
-        said.push('\n');
+        said += &format!("Queued {} {}\n", text::time(request.queued), why(request));
     }
     let rows: Vec<Vec<String>> = record.files.iter().map(|path| vec![path.display().to_string()]).collect();
     said + &section("Build info", &rows)
 }
 
+/// Who made it.
+fn why(request: &Request) -> String {
+    let by = format!("by {}", request.origin.word());
+    match (&request.because_of, request.origin) {
+        (Some(of), Origin::Retry) => format!("by retry {} of {of}", request.retry),
+        (Some(of), _) => format!("{by} {of}"),
+        (None, _) => by,
+    }
+}
+
+/// From what it was made, and the digests of what went in and what came out.
+fn provenance(record: &Record) -> String {
+    let mut rows = Vec::new();
+    let mut row = |what: &str, text: String| rows.push(vec![what.to_owned(), text]);
+    if let Some(Request { template: Some(template), values, .. }) = &record.request {
+        let values: Vec<String> = values.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let with = if values.is_empty() { String::new() } else { format!(" with {}", values.join(" ")) };
+        row("template", text::tame(&format!("{template}{with}")));
+    }
+    if let Some(seconds) = record.request.as_ref().and_then(|request| request.source_date) {
+        row("source date", text::time(Timestamp::from_second(seconds).unwrap_or_default()));
+    }
+    if let Some(result) = &record.result {
+        let digests = [("input", &result.input), ("output", &result.output)];
+        digests.into_iter().filter_map(|(what, digest)| Some((what, digest.as_ref()?))).for_each(|(what, digest)| {
+            row(what, format!("SHA256:{digest}"));
+        });
+    }
+    section("Provenance", &rows)
+}
+
 fn artifacts(record: &Record) -> String {
     let row = |one: &Artifact| {
         let size = one.size.map_or("missing".to_owned(), text::size);
-        vec![one.path.to_string(), format!("SHA256:{} ({size})", one.sha256)]
+        let role = one.role.map(|role| match role {
+            Role::Input => "input",
+            Role::Main => "main artifact",
+        });
+        vec![one.path.to_string(), format!("SHA256:{} ({size})", one.sha256), role.unwrap_or_default().to_owned()]
     };
     let mut said = section("Build artifacts", &record.artifacts.iter().map(row).collect::<Vec<_>>());
     if let Some(result) = &record.result {
