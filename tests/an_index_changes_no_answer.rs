@@ -217,6 +217,39 @@ fn whatever_happens_to_builds_and_whenever_the_index_looks() {
     assert!(builds.len() > 30, "{}", builds.len());
 }
 
+/// Two changes of a directory may leave it the same times.
+#[test]
+fn builds_that_end_within_the_grain_of_the_clock_are_not_missed() {
+    let lab = Lab::new();
+    let mut dice = Dice(11);
+    let first = Past { code: 0, artifacts: Vec::new(), ..dice.past() };
+    let mut keeper = Keeper::open(&lab.spool).expect("an index");
+    let ended = |spool: &Spool| spool.ended_of(first.id.job(), None, usize::MAX).expect("the builds").len();
+    for n in 0..150 {
+        let pasts = ["00", "01"].map(|end| {
+            let start = first.id.as_str().strip_suffix(first.id.tail()).expect("a tail");
+            let id = format!("{start}{n:04}{end}").parse().expect("an id");
+            let past = Past { id, ..first.clone() };
+            let (there, away) = (past.make(&lab.spool), lab.path(end));
+            std::fs::rename(&there, &away).expect("moved away");
+            (away, there)
+        });
+        let pause = std::time::Duration::from_micros(dice.roll(3000) as u64);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for (away, there) in &pasts {
+                    std::fs::rename(away, there).expect("moved back");
+                    std::thread::sleep(pause);
+                }
+            });
+            keeper.round().expect("a round");
+        });
+        keeper.round().expect("a round");
+        assert_eq!(ended(&lab.spool), ended(&lab.spool.clone().without_index()), "after {n}");
+        assert_eq!(ended(&lab.spool), 2 * (n + 1));
+    }
+}
+
 /// Some builds, with an index that has caught up.
 fn indexed() -> (Lab, Vec<Past>) {
     let lab = Lab::new();

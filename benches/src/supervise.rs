@@ -15,7 +15,7 @@ const VARIABLE: &str = "BUILDER_BENCHES_DIR";
 
 /// How large the file system in a file is, in MiB, and when there are many builds; and for how many bytes it has an inode.
 const SIZE: usize = 7 << 10;
-const LARGE: usize = 13 << 10;
+const LARGE: usize = 11 << 10;
 const INODE: usize = 16 << 10;
 const MANY: usize = 4 << 10;
 

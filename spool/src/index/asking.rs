@@ -94,15 +94,15 @@ impl Index {
 
     /// The builds of a month that have a content.
     pub fn having(&self, month: &Month, content: &Sha256) -> Hits {
-        let sql = "SELECT time, tail, job, platform FROM holds JOIN builds USING (manifest) JOIN lines USING (line) \
-                   WHERE content = ?1 AND failed = ?2 AND time >= ?3 AND time < ?4";
+        let sql = "SELECT time, tail, job, platform FROM holds INDEXED BY holds_content CROSS JOIN \
+                   builds INDEXED BY builds_by_manifest USING (manifest) CROSS JOIN lines USING (line) WHERE content = ?1 AND failed = ?2 AND time >= ?3 AND time < ?4";
         let within = moments(month);
         self.at_once(|| self.hits(month, sql, (short(content), failed(month), within.start, within.end)))
     }
 
     /// The builds of a month that ended at a moment or later.
     pub fn since(&self, month: &Month, since: Timestamp) -> Hits {
-        let sql = "SELECT time, tail, job, platform FROM builds INDEXED BY builds_by_end JOIN lines USING (line) \
+        let sql = "SELECT time, tail, job, platform FROM builds INDEXED BY builds_by_end CROSS JOIN lines USING (line) \
                    WHERE failed = ?1 AND finished >= ?2 AND time >= ?3 AND time < ?4";
         let within = moments(month);
         self.at_once(|| self.hits(month, sql, (failed(month), since.as_millisecond(), within.start, within.end)))
@@ -117,7 +117,7 @@ impl Index {
     }
 
     fn all(&self, month: &Month) -> Asked<Vec<BuildId>> {
-        let sql = "SELECT time, tail, job, platform FROM builds INDEXED BY builds_by_time JOIN lines USING (line) \
+        let sql = "SELECT time, tail, job, platform FROM builds INDEXED BY builds_by_time CROSS JOIN lines USING (line) \
                    WHERE failed = ?1 AND time >= ?2 AND time < ?3";
         let within = moments(month);
         self.list(sql, (failed(month), within.start, within.end), id)
@@ -136,7 +136,7 @@ impl Index {
     }
 
     fn with_tail(&self, month: &Month, tail: i64) -> Asked<Vec<BuildId>> {
-        let sql = "SELECT time, tail, job, platform FROM builds INDEXED BY builds_by_tail JOIN lines USING (line) \
+        let sql = "SELECT time, tail, job, platform FROM builds INDEXED BY builds_by_tail CROSS JOIN lines USING (line) \
                    WHERE tail = ?1 AND failed = ?2 AND time >= ?3 AND time < ?4";
         let within = moments(month);
         self.list(sql, (tail, failed(month), within.start, within.end), id)
