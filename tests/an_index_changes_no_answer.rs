@@ -41,11 +41,13 @@ impl Dice {
             + SignedDuration::from_hours(24 * 31 * self.roll(5) as i64)
             + SignedDuration::from_secs(self.roll(60) as i64);
         let (job, platform) = (self.one(&JOBS), self.one(&PLATFORMS));
+        let id = BuildId::unique(at, &job.parse().expect("a name"), &platform.parse().expect("a name")).expect("an id");
+        let repeats = self.roll(5) == 0;
         let code = [0, 0, 3][self.roll(3)];
         let many = if code == 0 { self.roll(3) } else { 0 };
         let artifacts = (0..many).map(|n| (format!("d/{n}"), self.one(&CONTENTS).to_owned())).collect();
         Past {
-            id: BuildId::unique(at, &job.parse().expect("a name"), &platform.parse().expect("a name")).expect("an id"),
+            id: if repeats { BuildId::unique_rebuild(at, &id).expect("an id") } else { id },
             code,
             worker: self.one(&["w1", "w2"]).to_owned(),
             environment: self.one(&["A=1\n", "A=2\n"]).to_owned(),

@@ -288,3 +288,39 @@ fn of_a_sweep() {
         assert_eq!(lab.queued_of("job"), 1);
     });
 }
+
+#[test]
+fn of_an_import_of_a_build() {
+    let lab = Lab::in_memory();
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/robur/full-exited.der");
+    let import = Verb::builder(&["import", file], "-hello@debian-12-");
+    let steps = lab.killed_at_each_step(&import, |acknowledged| {
+        let there = lab.builds_of("hello").len();
+        assert!(there == 1 || !acknowledged && there == 0);
+        assert!(lab.spool.owing().expect("readable").is_empty());
+        import.again(&lab);
+        let all = lab.builds_of("hello");
+        assert!(all.len() == 1 && all[0].place == Place::Ended(End::Done), "{all:?}");
+        assert_eq!(all[0].manifest().expect("readable").len(), 3);
+        lab.check();
+    });
+    assert!(steps > 30, "{steps}");
+}
+
+#[test]
+fn of_an_import_of_a_schedule() {
+    let lab = Lab::in_memory();
+    lab.configure(&format!("templates = {:?}", concat!(env!("CARGO_MANIFEST_DIR"), "/../templates")));
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/robur/state.der");
+    let import = Verb::builder(&["import", file], "dropped platform");
+    let again = Verb::builder(&["import", file], "freebsd-12");
+    let steps = lab.killed_at_each_step(&import, |acknowledged| {
+        again.again(&lab);
+        let names = ["dns", "hourly", "never", "old", "once", "weekly"];
+        assert!(names.iter().all(|name| has_job(&lab, name)));
+        assert!(!acknowledged || lab.queued_of("weekly") == 1);
+        assert_eq!(lab.spool.platform_state(&"freebsd-12".parse().expect("a name")), State::Dropped);
+        lab.check();
+    });
+    assert!(steps > 40, "{steps}");
+}

@@ -33,10 +33,12 @@
 //! 18. An old spool stays readable, and a later one is left alone: `an_old_spool_stays_readable.rs`
 //! 19. Who waits costs little: `idle_workers_cost_little.rs`
 //! 20. The record says what was reproduced, and what differs is named: `a_record_says_what_was_reproduced.rs`,
-//!     `two_builds_are_compared.rs`, `what_went_in_is_told_from_what_came_out.rs`
+//!     `two_builds_are_compared.rs`, `what_went_in_is_told_from_what_came_out.rs`, `a_build_is_confirmed_by_others.rs`,
+//!     `what_was_built_is_built_again_elsewhere.rs`
 //! 21. What is not to be kept goes, and nothing else: `what_is_not_to_be_kept_goes.rs`
-//! 22. An index makes answers fast and changes none: `an_index_changes_no_answer.rs`
-//! 23. Whatever is sent breaks nothing: `whatever_is_sent_breaks_nothing.rs`
+//! 22. Whatever is sent breaks nothing: `whatever_is_sent_breaks_nothing.rs`
+//! 23. What robur's builder left comes in whole or not at all, and goes out as it came: `what_robur_left_comes_in.rs`
+//! 24. An index makes answers fast and changes none: `an_index_changes_no_answer.rs`
 //!
 //! And at the door: `bad_input_is_refused_in_one_line.rs`, `the_client_finds_what_is_meant.rs`,
 //! `templates_build_what_they_say.rs`, `the_readme_is_true.rs`, `the_manual_names_what_there_is.rs`

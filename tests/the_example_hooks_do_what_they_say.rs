@@ -1,7 +1,10 @@
 //! The hooks that are shipped as examples.
 
 use harness::{Finished, Lab, wait_for};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::process::Command;
+use std::thread;
 
 /// Installs a hook as a sysadmin does: a copy, with some of its settings changed.
 fn install(lab: &Lab, name: &str, settings: &[(&str, &str)]) {
@@ -83,4 +86,75 @@ fn a_record_is_sent_to_another_server() {
     let there = |file: &str| std::fs::read_to_string(incoming.join(&id).join(file)).expect("a file of the record");
     assert_eq!((there("console.log").as_str(), there("artifacts/d/artifact").as_str()), ("printed\n", "content\n"));
     assert!(there("result.toml").contains("exited"));
+}
+
+/// The head of a request, and its body.
+type Request = (String, Vec<u8>);
+
+/// A web server for so many requests, which it answers so, one after the other. Returns its address, and what it got.
+fn web_server(answers: &'static [&'static str]) -> (String, thread::JoinHandle<Vec<Request>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    let serve = move || {
+        let mut got = Vec::new();
+        for answer in answers {
+            let (mut stream, _) = listener.accept().expect("a client");
+            let mut reader = BufReader::new(stream.try_clone().expect("a handle"));
+            let mut head = String::new();
+            while !head.ends_with("\r\n\r\n") {
+                assert!(reader.read_line(&mut head).expect("a head") > 0, "{head}");
+            }
+            let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).expect("a length");
+            let mut body = vec![0; length.parse().expect("a number")];
+            reader.read_exact(&mut body).expect("a body");
+            write!(stream, "HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").expect("answered");
+            got.push((head, body));
+        }
+        got
+    };
+    (address, thread::spawn(serve))
+}
+
+#[test]
+fn a_build_is_uploaded_to_builder_web_until_it_is_there() {
+    let lab = Lab::new();
+    // Out of order for a moment, then there at last, and there already.
+    let (address, server) = web_server(&["503 Service Unavailable", "201 Created", "409 Conflict", "401 Unauthorized"]);
+    let credentials = lab.script("credentials", "user = \"alice:a secret:with all\"\n");
+    let programs = harness::binary("builder").display().to_string();
+    let config = lab.config().display().to_string();
+    install(
+        &lab,
+        "builder-web",
+        &[
+            ("https://builds.example.org/upload", &format!("http://{address}/upload")),
+            ("/etc/builder/builder-web.curl", credentials.to_str().expect("UTF-8")),
+            ("builder export", &format!("BUILDER_CONFIG='{config}' {programs} export")),
+        ],
+    );
+    lab.job("job", "echo printed; mkdir bin; echo content > bin/hello");
+    let (daemon, worker) = (lab.daemon(), lab.local_worker("w", &[]));
+    let id = lab.run("job");
+    wait_for("the hook has run", || daemon.said().contains("builder-web ran"));
+    assert_eq!(worker.ended(), 0);
+    settled(&lab);
+    let again = || {
+        let mut hook = Command::new(lab.path("hooks.d/builder-web"));
+        Finished::of(hook.arg(lab.build(&id).dir()).env("BUILDER_BUILD", &id).env("BUILDER_SPOOL", lab.root()))
+    };
+    let done = again();
+    assert_eq!((done.code, done.stderr.as_str()), (0, ""), "{done:?}");
+    let refused = again();
+    assert!(refused.code == 1 && refused.stderr.contains("answered 401, and has not taken"), "{refused:?}");
+    let got = server.join().expect("it ends");
+    let exported = lab.program("builder").args(["export", "--full", &id]).output().expect("builder").stdout;
+    assert_eq!(got.len(), 4);
+    for (head, body) in &got {
+        assert!(head.starts_with("POST /upload HTTP/1.1\r\n"), "{head}");
+        // alice:a secret:with all
+        assert!(head.contains("\r\nAuthorization: Basic YWxpY2U6YSBzZWNyZXQ6d2l0aCBhbGw=\r\n"), "{head}");
+        assert!(!body.is_empty() && *body == exported);
+    }
+    let known = |text: &str| text.contains("a secret");
+    assert!(!known(&daemon.said()) && !known(&refused.stderr));
 }

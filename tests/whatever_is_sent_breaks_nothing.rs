@@ -31,7 +31,7 @@ macro_rules! targets {
     };
 }
 
-targets!(command cron job records session sftp template);
+targets!(command cron job records robur session sftp template);
 
 /// A target that nobody replays, or that no fuzzer gets at, would be forgotten.
 #[test]

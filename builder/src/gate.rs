@@ -84,7 +84,7 @@ pub fn judge(role: Role, name: Option<&Person>, command: &str) -> Result<Judged>
 fn greeting(args: &GateArgs) -> Error {
     let who = args.name.as_ref().map_or("this key".to_owned(), ToString::to_string);
     let may = match args.role {
-        Role::Read => "look: ls, next, history, latest, show, diff, find, log, watch, get",
+        Role::Read => "look: ls, next, history, latest, show, diff, find, log, watch, get, export",
         Role::Submit => "look, and submit: add, run, cancel",
         Role::Admin => "do every verb of builder",
     };
@@ -128,6 +128,10 @@ fn check(may: Role, name: Option<&Person>, cli: &Cli, typed: &ArgMatches) -> Res
         Files::Input(_, Some(path)) if path != Path::new("-") => {
             refused(format!("`{verb}` reads no files of the server"), "give - and send the file as standard input")
         }
+        Files::Inputs(_, instead) => refused(
+            format!("`{verb}` reads no files of the server"),
+            &format!("say {instead} and send them as standard input, or use `builder --host`"),
+        ),
         Files::Template(name) if name.contains('/') => {
             refused("a template is named here, not a path".into(), "name an installed one")
         }
@@ -138,6 +142,9 @@ fn check(may: Role, name: Option<&Person>, cli: &Cli, typed: &ArgMatches) -> Res
             format!("`{verb}` starts no other programs here"),
             &format!("say {without}, or use `builder --host`"),
         ),
+        Files::Save(_) => {
+            refused(format!("`{verb}` writes no files of the server"), "leave out --output, or use `builder --host`")
+        }
         Files::Output(..) => {
             refused(format!("`{verb}` writes no files of the server"), "say --tar, or use `builder --host`")
         }
@@ -184,12 +191,23 @@ mod tests {
                     "find 00ff",
                     "find -",
                     "latest j --platform p",
+                    "export --full x",
                     "diff a b --plain",
                     "diff j --json",
+                    "repro j",
                 ]
                 .as_slice(),
             ),
-            (Role::Submit, &["add j - --platform p", "add j --template t --platform p", "run j", "cancel x"]),
+            (
+                Role::Submit,
+                &[
+                    "add j - --platform p",
+                    "add j --template t --platform p",
+                    "run j",
+                    "cancel x",
+                    "verify j -n 2 --vary=time",
+                ],
+            ),
             (
                 Role::Admin,
                 &[
@@ -200,7 +218,7 @@ mod tests {
                     "set j --every daily",
                 ],
             ),
-            (Role::Admin, &["gc", "pin x", "unpin x"]),
+            (Role::Admin, &["gc", "pin x", "unpin x", "import --tar", "import -", "import - -n"]),
             (Role::Admin, &["edit j --from -", "platform drop p", "drain", "worker release w", "set j --script -"]),
             (
                 Role::Admin,
@@ -237,6 +255,10 @@ mod tests {
             "builder get x -o /tmp",
             "builder diff a b",
             "builder find /etc/passwd",
+            "builder import /etc/passwd",
+            "builder export --full x -o /tmp/x",
+            "builder import - /etc/passwd",
+            "builder import -n /etc",
             "builder worker add w /etc/passwd --platform p",
             "sh -c id",
             "/usr/lib/openssh/sftp-server",

@@ -17,6 +17,9 @@ mod copy;
 pub mod gate;
 mod host;
 mod out;
+pub mod robur;
+mod save;
+mod sending;
 mod tarball;
 mod terminal;
 mod terms;
@@ -99,6 +102,7 @@ fn carry_out(root: &Path, config: &Config, verb: &Verb) -> Result<ExitCode> {
         Verb::Watch(args) => return verbs::watch::run(&spool, args),
         Verb::Diff(args) => return verbs::diff::run(&spool, args),
         Verb::Ls(args) => return verbs::ls::run(&spool, config, args),
+        Verb::Import(args) => return verbs::import::run(&spool, config, args),
         Verb::Init | Verb::Gate(_) | Verb::Completion(_) | Verb::Complete(_) => {}
         Verb::Add(args) => verbs::add::run(&spool, config, args)?,
         Verb::Rm(args) => verbs::rm::run(&spool, args)?,
@@ -116,7 +120,10 @@ fn carry_out(root: &Path, config: &Config, verb: &Verb) -> Result<ExitCode> {
         Verb::Find(args) => verbs::find::run(&spool, args)?,
         Verb::Pin(args) => verbs::pin::pin(&spool, args)?,
         Verb::Unpin(args) => verbs::pin::unpin(&spool, args)?,
+        Verb::Export(args) => verbs::export::run(&spool, args)?,
         Verb::Gc(args) => verbs::gc::run(&spool, config, args)?,
+        Verb::Verify(args) => return verbs::verify::run(&spool, args),
+        Verb::Repro(args) => verbs::repro::run(&spool, args)?,
         Verb::Get(args) => verbs::get::run(&spool, args)?,
         Verb::Cancel(args) => verbs::cancel::run(&spool, args)?,
         Verb::Worker(WorkerVerb::Add(args)) => verbs::worker::add(&spool, config, args)?,

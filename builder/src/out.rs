@@ -9,6 +9,12 @@ pub fn print(text: &str) -> Result<()> {
     unless_closed(all_of(text))
 }
 
+/// Prints bytes.
+pub fn bytes(bytes: &[u8]) -> Result<()> {
+    let mut to = io::stdout().lock();
+    unless_closed(to.write_all(bytes).and_then(|()| to.flush()))
+}
+
 /// Prints a text. Says whether nobody reads any more.
 pub fn print_unless_closed(text: &str) -> Result<bool> {
     is_closed(all_of(text))

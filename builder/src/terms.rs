@@ -2,9 +2,9 @@
 //!
 //! There is no default on purpose: a verb that is added does not compile until its terms are stated here.
 
-use crate::args::{AddArgs, PlatformVerb, Verb, WorkerVerb};
+use crate::args::{AddArgs, ImportArgs, PlatformVerb, Verb, WorkerVerb};
 use spool::role::Role;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The terms of a verb.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub enum Files<'a> {
     None,
     /// One that it reads, in the argument with this id. A missing path and `-` are standard input.
     Input(&'static str, Option<&'a Path>),
+    /// Some that it reads, or directories with some. They travel as a tar archive with this option in their place.
+    Inputs(&'a [PathBuf], &'static str),
     /// What workers have sent, which it gives to programs that are not builder's, unless this option is typed.
     Programs(&'static str),
     /// A template: a name, or a path.
@@ -32,6 +34,8 @@ pub enum Files<'a> {
     Editor,
     /// It writes files into this directory, over others when it is forced.
     Output(&'a Path, bool),
+    /// It writes its standard output into this file.
+    Save(&'a Path),
 }
 
 /// States the terms of a verb.
@@ -44,6 +48,7 @@ pub fn terms(verb: &Verb) -> Terms<'_> {
         | Verb::Show(_)
         | Verb::Next(_)
         | Verb::History(_)
+        | Verb::Repro(_)
         | Verb::Latest(_) => (Some(Role::Read), Files::None),
         Verb::Diff(args) if args.plain || args.brief || args.json => (Some(Role::Read), Files::None),
         Verb::Diff(_) => (Some(Role::Read), Files::Programs("--plain")),
@@ -51,6 +56,11 @@ pub fn terms(verb: &Verb) -> Terms<'_> {
             Some(file) => (Some(Role::Read), Files::Input("what", Some(file))),
             None => (Some(Role::Read), Files::None),
         },
+        Verb::Export(args) => match &args.output {
+            Some(output) => (Some(Role::Read), Files::Save(output)),
+            None => (Some(Role::Read), Files::None),
+        },
+        Verb::Import(args) => (Some(Role::Admin), import_files(args)),
         Verb::Gc(args) if args.dry_run => (Some(Role::Read), Files::None),
         Verb::Gc(_) | Verb::Pin(_) | Verb::Unpin(_) => (Some(Role::Admin), Files::None),
         Verb::Check(args) if args.repair => (Some(Role::Admin), Files::None),
@@ -63,7 +73,7 @@ pub fn terms(verb: &Verb) -> Terms<'_> {
         },
         // A value can be code where a template is careless, and the job may read secrets that its runner may not.
         Verb::Run(args) if !args.values.is_empty() => (Some(Role::Admin), Files::None),
-        Verb::Run(_) | Verb::Cancel(_) => (Some(Role::Submit), Files::None),
+        Verb::Run(_) | Verb::Cancel(_) | Verb::Verify(_) => (Some(Role::Submit), Files::None),
         Verb::Rm(_) | Verb::Drain(_) => (Some(Role::Admin), Files::None),
         Verb::Set(args) => match &args.script {
             Some(script) => (Some(Role::Admin), Files::Input("script", Some(script))),
@@ -81,6 +91,15 @@ pub fn terms(verb: &Verb) -> Terms<'_> {
         Verb::Worker(WorkerVerb::Rm(_) | WorkerVerb::Release(_)) => (Some(Role::Admin), Files::None),
     };
     Terms { role, files, draws: matches!(verb, Verb::Ls(_) | Verb::Watch(_) | Verb::History(_)) }
+}
+
+/// One by standard input is as it is.
+fn import_files(args: &ImportArgs) -> Files<'_> {
+    match args.files.as_slice() {
+        [] => Files::Input("files", None),
+        [one] if one == Path::new("-") => Files::Input("files", Some(one)),
+        some => Files::Inputs(some, "--tar"),
+    }
 }
 
 /// A script that reads a secret can send it anywhere, one that takes another's place gets what that one had, and builds of

@@ -1,14 +1,17 @@
 //! What travels when a verb is carried out somewhere else: its words, and the caller's own files as streams.
 
 use crate::args::Cli;
+use crate::save::Saving;
+use crate::sending;
 use crate::tarball::Staged;
 use crate::terms::{Files, terms};
+use crate::verbs::import;
 use crate::{out, words};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory};
-use spool::error::{Error, Kind, Result};
+use spool::error::{At, Error, Kind, Result};
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -32,10 +35,12 @@ pub enum Input {
     Nothing,
 }
 
-/// Artifacts come as a tar archive and are unpacked here.
-pub struct Unpack<'a> {
-    output: &'a Path,
-    force: bool,
+/// What is done here with what comes.
+pub enum Unpack<'a> {
+    /// Artifacts come as a tar archive, and are unpacked into this directory, over others when it is forced.
+    Tar(&'a Path, bool),
+    /// It is a file's content.
+    Save(&'a Path),
 }
 
 /// Packs a verb. With `globals` its --spool and --config go along, as what was typed; variables of the environment
@@ -52,11 +57,20 @@ pub fn pack<'a>(cli: &'a Cli, typed: &ArgMatches, globals: bool) -> Result<Parce
             input = Input::File(words::open(path)?);
             changes.standard_input = Some(argument);
         }
+        Files::Inputs(named, instead) => {
+            changes.dropped = &["files"];
+            changes.added = Some(instead);
+            input = Input::File(sending::stream(import::files(named).into_iter().collect::<Result<_>>()?)?);
+        }
         Files::Template(template) if template.contains('/') => return Err(no_template()),
         Files::Output(output, force) => {
-            unpack = Some(Unpack { output, force });
+            unpack = Some(Unpack::Tar(output, force));
             changes.dropped = &["output", "force"];
             changes.added = Some("--tar");
+        }
+        Files::Save(to) => {
+            unpack = Some(Unpack::Save(to));
+            changes.dropped = &["output"];
         }
         Files::Programs(without) => changes.added = Some(without),
         Files::Template(_) | Files::None => {}
@@ -107,7 +121,7 @@ fn verb(command: &Command, typed: &ArgMatches, changes: &Changes, into: &mut Vec
         }
     }
     let before = into.len();
-    for arg in command.get_positionals() {
+    for arg in command.get_positionals().filter(kept) {
         match changes.standard_input == Some(arg.get_id().as_str()) {
             true => into.push("-".to_owned()),
             false => into.extend(values(arg, typed)?),
@@ -151,17 +165,39 @@ fn values(arg: &Arg, typed: &ArgMatches) -> Result<Vec<String>> {
 impl Unpack<'_> {
     /// Unpacks what comes, and puts it into its place when `status` says that all has come. Prints the paths.
     pub fn receive(&self, from: impl Read, status: impl FnOnce() -> Result<u8>) -> Result<ExitCode> {
-        let staged = Staged::receive(from, self.output, self.force);
-        let status = status();
-        let staged = staged?;
-        match status? {
-            0 => {}
-            failed => return Ok(ExitCode::from(failed)),
+        match self {
+            Unpack::Tar(output, force) => unpack(from, output, *force, status),
+            Unpack::Save(to) => save(from, to, status),
         }
-        let there: Vec<PathBuf> = staged.publish()?;
-        out::print(&there.iter().map(|path| format!("{}\n", path.display())).collect::<String>())?;
-        Ok(ExitCode::SUCCESS)
     }
+}
+
+fn save(mut from: impl Read, to: &Path, status: impl FnOnce() -> Result<u8>) -> Result<ExitCode> {
+    let saved = Saving::begin(to).and_then(|mut saving| {
+        io::copy(&mut from, &mut saving).at("write", to)?;
+        Ok(saving)
+    });
+    // Nobody reads what is left.
+    drop(from);
+    let status = status();
+    let saved = saved?;
+    match status? {
+        0 => saved.keep().map(|()| ExitCode::SUCCESS),
+        failed => Ok(ExitCode::from(failed)),
+    }
+}
+
+fn unpack(from: impl Read, output: &Path, force: bool, status: impl FnOnce() -> Result<u8>) -> Result<ExitCode> {
+    let staged = Staged::receive(from, output, force);
+    let status = status();
+    let staged = staged?;
+    match status? {
+        0 => {}
+        failed => return Ok(ExitCode::from(failed)),
+    }
+    let there: Vec<PathBuf> = staged.publish()?;
+    out::print(&there.iter().map(|path| format!("{}\n", path.display())).collect::<String>())?;
+    Ok(ExitCode::SUCCESS)
 }
 
 #[cfg(test)]
@@ -186,6 +222,8 @@ mod tests {
             (&["get", "b", "a", "c", "-o", "x", "-f"], "builder get --tar b a c"),
             (&["set", "j", "--script", "-", "--timeout", "1h"], "builder set '--script=-' '--timeout=1h' j"),
             (&["get", "--tar", "b"], "builder get --tar b"),
+            (&["export", "--full", "b", "-o", "x"], "builder export --full b"),
+            (&["import", "-n", "-"], "builder import --dry-run -"),
             (&["next", "-n", "3", "--from=+2h", "j"], "builder next -n3 '--from=+2h' j"),
             (&["add", "-", "-", "--platform", "p"], "builder add '--platform=p' - -"),
             (

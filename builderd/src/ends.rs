@@ -1,4 +1,4 @@
-//! What the ends of builds owe: jobs that come after, retries, hooks.
+//! What the ends of builds owe: jobs that come after, retries, rebuilds, the links to the latest, hooks.
 
 use crate::hooks::Hooks;
 use crate::timers::Timers;
@@ -78,6 +78,14 @@ impl Ends {
                     ended.owed.remove(&Owed::Retry);
                 }
             }
+        }
+        if ended.owed.contains(&Owed::Rebuild) {
+            report(id, "confirms it", &spool.queue_rebuilds(&ended, now)?);
+            ended.owed.remove(&Owed::Rebuild);
+        }
+        if ended.owed.contains(&Owed::Latest) {
+            spool.relink_latest(&ended)?;
+            ended.owed.remove(&Owed::Latest);
         }
         if ended.owed.contains(&Owed::Hooks) && !self.run_hooks(spool, &ended) {
             ended.owed.remove(&Owed::Hooks);

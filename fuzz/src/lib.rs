@@ -10,6 +10,7 @@ mod cron;
 mod job;
 mod lab;
 mod records;
+mod robur;
 mod session;
 mod sftp;
 mod template;
@@ -18,6 +19,7 @@ pub use command::command;
 pub use cron::cron;
 pub use job::job;
 pub use records::records;
+pub use robur::robur;
 pub use session::session;
 pub use sftp::sftp;
 pub use template::template;
@@ -26,11 +28,12 @@ pub use template::template;
 pub type Target = fn(&[u8]);
 
 /// All of them, by the names of their directories.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("command", command),
     ("cron", cron),
     ("job", job),
     ("records", records),
+    ("robur", robur),
     ("session", session),
     ("sftp", sftp),
     ("template", template),

@@ -9,7 +9,7 @@ use crate::error::{At, Result};
 use crate::layout::file;
 use crate::wake;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// Appends to a console; there is one writer, who holds the build.
@@ -85,6 +85,25 @@ impl ConsoleWriter {
         }
         Ok(())
     }
+}
+
+/// Writes a whole console, line by line, into a directory that has none; nothing where nothing was printed. Not durable.
+pub(crate) fn write<'p>(dir: &Path, lines: impl Iterator<Item = (u64, &'p [u8])>) -> Result<()> {
+    let mut lines = lines.peekable();
+    if lines.peek().is_none() {
+        return Ok(());
+    }
+    let create = |name: &str| disk::create_new(&dir.join(name), 0o644).map(BufWriter::new);
+    let (mut log, mut times) = (create(file::CONSOLE)?, create(file::TIMES)?);
+    lines
+        .try_for_each(|(ms, line)| {
+            log.write_all(line)?;
+            log.write_all(b"\n")?;
+            writeln!(times, "{ms} {}", line.len() + 1)
+        })
+        .and_then(|()| log.flush())
+        .and_then(|()| times.flush())
+        .at("write the console of", dir)
 }
 
 /// A piece of a console.

@@ -36,9 +36,9 @@ impl Sha256 {
         }
     }
 
-    /// Its 32 bytes.
-    pub fn bytes(&self) -> &[u8; 32] {
-        &self.0
+    /// The digest itself.
+    pub fn bytes(&self) -> [u8; 32] {
+        self.0
     }
 
     /// A digest from its 32 bytes.

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// More new files than this are made durable by one syncfs(2) instead of an fsync(2) each.
 pub(crate) const FEW: usize = 8;
@@ -164,6 +164,16 @@ pub fn link(from: &Path, to: &Path) -> Result<Linked> {
         Err(Errno::NOENT) if from.symlink_metadata().is_err() => Ok(Linked::SourceGone),
         Err(e) => Err(e).at("link", to),
     }
+}
+
+/// Makes a symbolic link.
+pub fn symlink(target: &Path, path: &Path) -> Result<()> {
+    rustix::fs::symlink(target, path).at("create", path)
+}
+
+/// Where a symbolic link leads; nothing when there is none.
+pub fn link_target(path: &Path) -> Option<PathBuf> {
+    std::fs::read_link(path).ok()
 }
 
 /// Removes a file; one that is gone is fine. Not durable.

@@ -1,16 +1,17 @@
 //! Finished builds, month by month, the newest first: as the index has them where it is true, else as they lie there.
 
-use crate::build_id::BuildId;
+use crate::build_id::{BuildId, is_rebuild};
 use crate::digest::Sha256;
 use crate::disk;
 use crate::error::Result;
 use crate::find::Build;
+use crate::index::Index;
 use crate::name::{JobName, Platform, WorkerName};
 use crate::place::{End, Place};
 use crate::record::BuildResult;
 use crate::spool::Spool;
 use jiff::Timestamp;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// A directory of builds that are over.
@@ -35,6 +36,10 @@ pub(crate) struct Wanted<'w> {
     pub before: Option<&'w BuildId>,
     /// Ended in this way.
     pub end: Option<End>,
+    /// Whether it repeats another build.
+    pub rebuild: Option<bool>,
+    /// Of the month of this one, or a later one.
+    pub not_older: Option<&'w BuildId>,
 }
 
 /// What is known of a finished build whose record can be read.
@@ -73,6 +78,7 @@ impl Month {
             name.starts_with(&start)
                 && wanted.job.is_none_or(|job| is_of(name, job, wanted.platform))
                 && wanted.part.is_none_or(|part| name.contains(part))
+                && wanted.rebuild.is_none_or(|rebuild| rebuild == is_rebuild(name))
         };
         names.iter().filter(fits).filter_map(|name| name.parse().ok()).filter(|id| wanted.fits(id))
     }
@@ -85,6 +91,12 @@ impl Wanted<'_> {
             && self.platform.is_none_or(|platform| id.platform() == platform)
             && self.part.is_none_or(|part| id.as_str().contains(part))
             && self.before.is_none_or(|other| id < other)
+            && self.rebuild.is_none_or(|rebuild| rebuild == id.is_rebuild())
+    }
+
+    /// Whether a month may have what is meant.
+    fn has(&self, month: &Month) -> bool {
+        self.end.is_none_or(|end| end == month.end) && self.not_older.is_none_or(|id| month.name >= id.month())
     }
 }
 
@@ -134,20 +146,10 @@ impl Spool {
         Ok(all.into_iter().filter(|(build, _)| build.id < *id).find_map(|(_, known)| known.output))
     }
 
-    /// The newest build of a job that exited 0.
+    /// The newest build of a job that exited 0, and repeats no other one.
     pub fn newest_done_of(&self, job: &JobName) -> Result<Option<Build<'_>>> {
-        let done = Wanted { job: Some(job), end: Some(End::Done), ..Wanted::default() };
+        let done = Wanted { job: Some(job), end: Some(End::Done), rebuild: Some(false), ..Wanted::default() };
         Ok(self.ended_as(1, &done)?.into_iter().next())
-    }
-
-    /// Of each platform the newest build of a job that exited 0.
-    pub fn latest_of(&self, job: &JobName) -> Result<BTreeMap<Platform, Build<'_>>> {
-        let done = Wanted { job: Some(job), end: Some(End::Done), ..Wanted::default() };
-        let mut latest = BTreeMap::new();
-        for build in self.ended_as(usize::MAX, &done)? {
-            latest.entry(build.id.platform().clone()).or_insert(build);
-        }
-        Ok(latest)
     }
 
     /// The finished builds that ended at this moment or later, in one of the ways or in any, with how they ended; the one
@@ -174,22 +176,27 @@ impl Spool {
         let index = index.as_ref();
         let mut found: Vec<(BuildId, End)> = Vec::new();
         let mut last_month = String::new();
-        for month in self.months()?.into_iter().filter(|month| wanted.end.is_none_or(|end| end == month.end)) {
+        for month in self.months()?.into_iter().filter(|month| wanted.has(month)) {
             if found.len() >= most && month.name != last_month {
                 break;
             }
-            match index.and_then(|index| index.ids(&month, wanted)) {
-                Some(ids) => found.extend(ids.into_iter().map(|id| (id, month.end))),
-                None => {
-                    let names = disk::names(&self.month_dir(&month))?;
-                    found.extend(month.ids(&names, wanted).map(|id| (id, month.end)));
-                }
-            }
+            found.extend(self.ids_in(index, &month, wanted)?.into_iter().map(|id| (id, month.end)));
             last_month = month.name;
         }
         found.sort_unstable_by(|a, b| b.cmp(a));
         found.truncate(most);
         Ok(found.into_iter().map(|(id, end)| self.ended_build(id, end)).collect())
+    }
+
+    /// The builds of a month that are meant, in no order.
+    pub(crate) fn ids_in(&self, index: Option<&Index>, month: &Month, wanted: &Wanted<'_>) -> Result<Vec<BuildId>> {
+        match index.and_then(|index| index.ids(month, wanted)) {
+            Some(ids) => Ok(ids),
+            None => {
+                let names = disk::names(&self.month_dir(month))?;
+                Ok(month.ids(&names, wanted).collect())
+            }
+        }
     }
 
     /// The finished builds of a job whose records can be read, with what these say, the newest first.
@@ -244,7 +251,7 @@ impl Spool {
 
     /// A build that is over.
     pub(crate) fn ended_build(&self, id: BuildId, end: End) -> Build<'_> {
-        Build::new(self, id, Place::Ended(end))
+        Build::at(self, id, Place::Ended(end))
     }
 }
 

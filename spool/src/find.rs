@@ -18,6 +18,9 @@ use jiff::Timestamp;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+/// No script is longer, in bytes: those of jobs are shorter by far.
+pub const LONGEST_SCRIPT: u64 = 64 << 20;
+
 /// A build where it was found. It may have moved on since.
 #[derive(Clone, Debug)]
 pub struct Build<'s> {
@@ -49,6 +52,11 @@ impl Spool {
         self.place_past_queue(id).is_some()
     }
 
+    /// A build that runs or is over.
+    pub(crate) fn past_queue(&self, id: &BuildId) -> Option<Build<'_>> {
+        self.place_past_queue(id).map(|place| Build::at(self, id.clone(), place))
+    }
+
     fn place_past_queue(&self, id: &BuildId) -> Option<Place> {
         let layout = self.layout();
         if layout.active(id).is_dir() {
@@ -72,12 +80,17 @@ impl Spool {
         let mut builds = Vec::new();
         for platform in self.platforms()? {
             let queue = self.queue(&platform)?.into_iter();
-            builds.extend(queue.map(|ticket| Build {
-                spool: self,
-                id: ticket.id.clone(),
-                place: Place::Queued(ticket),
-            }));
+            builds.extend(queue.map(|ticket| Build::at(self, ticket.id.clone(), Place::Queued(ticket))));
         }
+        builds.extend(self.active_builds()?);
+        Ok(builds)
+    }
+
+    /// The builds that wait on a platform, and all that run.
+    pub(crate) fn open_builds_on(&self, platform: &Platform) -> Result<Vec<Build<'_>>> {
+        let queue = self.queue(platform)?.into_iter();
+        let mut builds: Vec<Build<'_>> =
+            queue.map(|ticket| Build::at(self, ticket.id.clone(), Place::Queued(ticket))).collect();
         builds.extend(self.active_builds()?);
         Ok(builds)
     }
@@ -90,15 +103,19 @@ impl Spool {
         Ok(ids.map(|id| Build { spool: self, id, place: Place::Active }).collect())
     }
 
-    /// The newest build of a job, on a platform or anywhere: running before queued before finished ones.
+    /// The newest build of a job that repeats no other one, on a platform or anywhere: running before queued before
+    /// finished ones.
     pub fn newest_of(&self, job: &JobName, platform: Option<&Platform>) -> Result<Option<Build<'_>>> {
-        let wanted = |id: &BuildId| id.job() == job && platform.is_none_or(|platform| id.platform() == platform);
+        let wanted = |id: &BuildId| {
+            id.job() == job && !id.is_rebuild() && platform.is_none_or(|platform| id.platform() == platform)
+        };
         let open: Vec<_> = self.open_builds()?.into_iter().filter(|build| wanted(&build.id)).collect();
         let active = open.iter().rev().find(|build| build.place == Place::Active);
         if let Some(build) = active.or(open.first()) {
             return Ok(Some(build.clone()));
         }
-        Ok(self.ended_of(job, platform, 1)?.into_iter().next())
+        let ended = Wanted { job: Some(job), platform, rebuild: Some(false), ..Wanted::default() };
+        Ok(self.ended_as(1, &ended)?.into_iter().next())
     }
 
     /// The build that a person means: an id, a job's newest, or a part of an id that only one build has.
@@ -176,7 +193,7 @@ impl Spool {
 }
 
 impl<'s> Build<'s> {
-    pub(crate) fn new(spool: &'s Spool, id: BuildId, place: Place) -> Build<'s> {
+    pub(crate) fn at(spool: &'s Spool, id: BuildId, place: Place) -> Build<'s> {
         Build { spool, id, place }
     }
 
@@ -224,6 +241,12 @@ impl<'s> Build<'s> {
     /// The holds that were lost.
     pub fn attempts(&self) -> Result<Attempts> {
         Ok(record::read(&self.dir().join(file::ATTEMPTS))?.unwrap_or_default())
+    }
+
+    /// What was executed.
+    pub fn script(&self) -> Result<Vec<u8>> {
+        disk::read_if_there(&self.dir().join(file::SCRIPT), LONGEST_SCRIPT)?
+            .ok_or_else(|| Error::new(Kind::Data, format!("the script of {} is lost", self.id)))
     }
 
     /// The artifacts; empty when there are none.

@@ -197,6 +197,21 @@ impl Layout {
         self.jobs().join(format!("{name}.toml"))
     }
 
+    /// What there is of a job beside its file.
+    pub fn job_directory(&self, name: &JobName) -> PathBuf {
+        self.jobs().join(name.as_str())
+    }
+
+    /// The links to a job's latest builds.
+    pub fn all_latest(&self, name: &JobName) -> PathBuf {
+        self.job_directory(name).join("latest")
+    }
+
+    /// The link to a job's latest build on a platform.
+    pub fn latest(&self, name: &JobName, platform: &Platform) -> PathBuf {
+        self.all_latest(name).join(platform.as_str())
+    }
+
     /// The last text of a job's file that was good.
     pub fn good_job(&self, name: &JobName) -> PathBuf {
         self.root.join("good").join(format!("{name}.toml"))

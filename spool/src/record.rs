@@ -7,10 +7,12 @@ use crate::disk;
 use crate::error::{Error, Kind, Result};
 use crate::inputs::Main;
 use crate::name::{SecretName, WorkerName};
+use crate::rebuild::Rebuild;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
 use std::path::Path;
+use uuid::Uuid;
 
 /// No record is longer than this, in bytes.
 const LONGEST: u64 = 16 << 20;
@@ -41,6 +43,12 @@ pub struct Request {
     /// The build whose end made this one: the one that is tried again, or the one of another job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub because_of: Option<BuildId>,
+    /// What the builder called it that carried it out, of an imported build.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uuid: Option<Uuid>,
+    /// What it repeats, when it repeats another build.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rebuild: Option<Rebuild>,
     /// The secrets that the script may read, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<SecretName>,
@@ -74,6 +82,8 @@ impl Request {
             concurrency: None,
             retry: 0,
             because_of: None,
+            uuid: None,
+            rebuild: None,
             secrets: Vec::new(),
             source_date: None,
             inputs: Vec::new(),
@@ -101,6 +111,10 @@ pub enum Origin {
     After,
     /// The failure of an earlier build.
     Retry,
+    /// Nobody here: another builder carried it out.
+    Import,
+    /// Doubt: it repeats another build, by `builder verify` or because its job wants that.
+    Rebuild,
 }
 
 impl Origin {
@@ -111,6 +125,8 @@ impl Origin {
             Origin::Run => "run",
             Origin::After => "after",
             Origin::Retry => "retry",
+            Origin::Import => "import",
+            Origin::Rebuild => "rebuild",
         }
     }
 }
@@ -255,6 +271,9 @@ pub struct BuildResult {
     /// What the worker said of itself.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub system: BTreeMap<String, String>,
+    /// What the worker of a rebuild says it has made different, and how.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub varied: BTreeMap<String, String>,
 }
 
 impl BuildResult {
@@ -276,6 +295,7 @@ impl BuildResult {
             executable: Vec::new(),
             skipped: Vec::new(),
             system: BTreeMap::new(),
+            varied: BTreeMap::new(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::disk;
 use crate::error::{At, Result};
-use crate::name::WorkerName;
+use crate::name::{Platform, WorkerName};
 use crate::spool::Spool;
 use crate::{clock, record, wake};
 use fs2::FileExt;
@@ -24,6 +24,9 @@ pub struct Seen {
     /// Operating system, kernel, architecture, cores, memory, versions.
     #[serde(default)]
     pub system: BTreeMap<String, String>,
+    /// What it builds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub platforms: Vec<Platform>,
 }
 
 /// A worker's session: one at a time, for as long as this lives.
@@ -40,6 +43,7 @@ impl Spool {
         name: &WorkerName,
         instance: &str,
         system: &BTreeMap<String, String>,
+        platforms: &[Platform],
     ) -> Result<Option<Session>> {
         let path = self.layout().worker_seen(name);
         let mut lock = disk::open_lock_file(&path)?;
@@ -50,7 +54,12 @@ impl Spool {
             }
             return Ok(None);
         }
-        let seen = Seen { connected: Some(clock::now()), instance: instance.to_owned(), system: system.clone() };
+        let seen = Seen {
+            connected: Some(clock::now()),
+            instance: instance.to_owned(),
+            system: system.clone(),
+            platforms: platforms.to_vec(),
+        };
         lock.set_len(0).at("write", &path)?;
         lock.rewind().at("write", &path)?;
         lock.write_all(&record::to_bytes(&seen)?).at("write", &path)?;
@@ -76,17 +85,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (spool, _) = Spool::init(&dir.path().join("spool")).unwrap();
         let (name, system) = ("w".parse().unwrap(), BTreeMap::new());
-        let session = spool.open_session(&name, "one", &system).unwrap().unwrap();
+        let session = spool.open_session(&name, "one", &system, &[]).unwrap().unwrap();
         let listener = Listener::new(spool.layout().wake_worker(&name)).unwrap();
-        assert!(spool.open_session(&name, "two", &system).unwrap().is_none());
-        assert!(spool.open_session(&name, "", &system).unwrap().is_none());
+        assert!(spool.open_session(&name, "two", &system, &[]).unwrap().is_none());
+        assert!(spool.open_session(&name, "", &system, &[]).unwrap().is_none());
         assert!(!listener.drain());
-        assert!(spool.open_session(&name, "one", &system).unwrap().is_none());
+        assert!(spool.open_session(&name, "one", &system, &[]).unwrap().is_none());
         let mut told = Vec::new();
         listener.news(|news| told.push(news.to_owned()));
         assert_eq!(told, [wake::LEAVE]);
         drop(session);
-        assert!(spool.open_session(&name, "two", &system).unwrap().is_some());
+        assert!(spool.open_session(&name, "two", &system, &[]).unwrap().is_some());
         assert_eq!(spool.seen(&name).unwrap().0.instance, "two");
     }
 }

@@ -88,6 +88,16 @@ impl<'a> Store<'a> {
         self.shard(digest)?.adopt(file, digest, sync)
     }
 
+    /// Moves a complete file of known content into the store, as [`Store::adopt`], and gives it the further name `to`.
+    pub fn take(&self, file: &Path, digest: &Sha256, sync: bool, to: &Path) -> Result<()> {
+        let shard = self.shard(digest)?;
+        shard.adopt(file, digest, sync)?;
+        match shard.link(digest, to)? {
+            Linked::Yes => Ok(()),
+            _ => Err(self.vanished(digest)),
+        }
+    }
+
     /// Gives an object the further name `to`. False when the store has not got it. Not durable.
     pub fn link_to(&self, digest: &Sha256, to: &Path) -> Result<bool> {
         Ok(self.shard(digest)?.link(digest, to)? == Linked::Yes)

@@ -105,6 +105,15 @@ pub fn replace_file(layout: &Layout, path: &Path, bytes: &[u8]) -> Result<()> {
     disk::sync_dir(path.parent().unwrap_or(layout.root()))
 }
 
+/// Replaces or makes a symbolic link atomically and durably.
+pub fn replace_symlink(layout: &Layout, path: &Path, target: &Path) -> Result<()> {
+    // It can't be locked: a sweep that takes it before it has its name makes this fail, and nothing else.
+    let draft = fresh_path(layout);
+    disk::symlink(target, &draft)?;
+    disk::rename_over(&draft, path)?;
+    disk::sync_dir(path.parent().unwrap_or(layout.root()))
+}
+
 /// Replaces or makes files atomically, each. Durable as soon as the system gets to it, or at once when there
 /// are few; until then a power cut may leave one empty or as it was.
 pub fn replace_files(layout: &Layout, files: &[(PathBuf, Vec<u8>)]) -> Result<()> {

@@ -182,7 +182,7 @@ fn redactions(lab: &Lab) -> Redactions {
         ("[LAB]", lab.as_str()),
         ("[TEMPLATES]", &regex::escape(TEMPLATES)),
         ("[AT]", r"(?<redacted>\d{8}T\d{6}\.\d{3}Z)-"),
-        ("[END]", r"@[A-Za-z0-9.+_-]+-(?<redacted>[0-9a-hjkmnp-tv-z]{6})\b"),
+        ("[END]", r"@[A-Za-z0-9.+_-]+-(?<redacted>[0-9a-hjkmnp-z][0-9a-hjkmnp-tv-z]{5})\b"),
         ("[TIME]", r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}(:\d{2})?Z"),
         ("[INSTANT]", r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d+Z"),
         ("[MONTH]", r"/(?<redacted>\d{4}-\d{2})/"),

@@ -69,7 +69,7 @@ fn workers(spool: &Spool, worker: &WorkerName, platform: &Platform) {
     let run = ForcedCommand { program: "/usr/libexec/builder/builder-run".into(), config: None };
     spool.write_authorized_keys(&run, None).expect("the keys");
     let system = BTreeMap::from([("os".to_owned(), "Debian".to_owned())]);
-    drop(spool.open_session(worker, "4711", &system).expect("a session"));
+    drop(spool.open_session(worker, "4711", &system, &[]).expect("a session"));
     let second = jiff::SignedDuration::from_secs(1);
     let failed = Outcome::Exited { code: 1 };
     spool.note_health(worker, &job("sad"), &failed, second, clock::now(), second).expect("its health");

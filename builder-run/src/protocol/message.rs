@@ -5,6 +5,7 @@ use spool::artifact_path::ArtifactPath;
 use spool::build_id::BuildId;
 use spool::digest::Sha256;
 use spool::name::{Platform, SecretName};
+use spool::rebuild::Vary;
 use spool::record::Outcome;
 use std::collections::BTreeMap;
 
@@ -44,6 +45,12 @@ pub enum ToWorker {
         /// What the script sees as SOURCE_DATE_EPOCH.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         source_date: Option<i64>,
+        /// What is to be different from the build that this one repeats; the worker says what it has made so.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        vary: Vec<Vary>,
+        /// Which rebuild this is: each has other values.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rebuild: Option<u32>,
         /// Bytes of script.
         n: usize,
     },
@@ -165,6 +172,9 @@ pub enum ToServer {
         /// What was left out, and why.
         #[serde(default)]
         skipped: Vec<String>,
+        /// What was made different for a rebuild, and how.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        varied: BTreeMap<String, String>,
     },
     /// The worker must stop: give its build to another one.
     Abandon {

@@ -37,7 +37,8 @@ impl Context<'_> {
     /// A record of the worker's health that can't be kept is no reason to end its session. A full disk is not the
     /// worker's fault.
     fn note_health(&self, id: &BuildId, outcome: &Outcome, took_ms: u64) {
-        if space::is_no_space(outcome) {
+        // A rebuild fails for reasons of its own.
+        if space::is_no_space(outcome) || id.is_rebuild() {
             return;
         }
         let took = SignedDuration::from_millis(i64::try_from(took_ms).unwrap_or(i64::MAX));
@@ -90,6 +91,8 @@ pub fn serve(context: &Context<'_>, link: &mut Link, held: HeldBuild<'_>) -> Res
         timeout_seconds: serving.allowance.runs,
         silence_seconds: request.silence_seconds,
         source_date: request.source_date,
+        vary: request.rebuild.iter().flat_map(|rebuild| rebuild.vary.clone()).collect(),
+        rebuild: request.rebuild.as_ref().map(|rebuild| rebuild.number),
         n: script.len(),
     };
     let mut said = Ok(());
@@ -210,8 +213,10 @@ impl<'a, 'l, 's> Serving<'a, 'l, 's> {
                     let reason = format!("its artifacts could not be uploaded: {}", words::sentence(&reason));
                     self.keep_none(reason);
                 }
-                ToServer::Finish { outcome, duration_ms, executable, skipped } => {
-                    self.finishing = Some(self.result(outcome, duration_ms, executable, skipped));
+                ToServer::Finish { outcome, duration_ms, executable, skipped, varied } => {
+                    let result = self.result(outcome, duration_ms, executable, skipped);
+                    let varied = if self.held.id().is_rebuild() { words::system(varied) } else { BTreeMap::new() };
+                    self.finishing = Some(BuildResult { varied, ..result });
                 }
                 ToServer::Abandon { reason } => {
                     self.held

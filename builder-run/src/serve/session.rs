@@ -221,7 +221,8 @@ impl Server<'_> {
     fn open_session(&self, welcome: &Welcome) -> Result<Session> {
         let until = Instant::now() + TAKE_OVER;
         loop {
-            if let Some(session) = self.spool.open_session(self.name, &welcome.instance, &welcome.system)? {
+            let platforms = self.platforms(&welcome.wishes)?;
+            if let Some(session) = self.spool.open_session(self.name, &welcome.instance, &welcome.system, &platforms)? {
                 return Ok(session);
             }
             let (seen, _) = self.spool.seen(self.name)?;
@@ -335,6 +336,10 @@ impl Server<'_> {
         }
         while let Some(ticket) = view.pop() {
             if self.spool.withheld(ticket.id.platform()).is_some() {
+                view.set_aside(ticket);
+                continue;
+            }
+            if !self.spool.is_turn_of(&ticket, self.name)? {
                 view.set_aside(ticket);
                 continue;
             }

@@ -9,6 +9,7 @@ use super::process::{Output, Process, outcome_of};
 use super::session::Session;
 use super::system::{self, Environment, Inputs};
 use super::talk::Talk;
+use super::vary::Circumstances;
 use super::watch::{Watch, Why};
 use rustix::process::Signal;
 use spool::error::Result;
@@ -27,15 +28,16 @@ pub enum End {
 pub fn run(worker: &Worker<'_>, session: Session, job: &Job, inputs: &Inputs) -> Result<End> {
     info!(build = %job.id, "runs");
     let place = &worker.reach.place;
-    let room = place.room(&job.script).and_then(|room| job.secrets.write_into(&room).map(|()| room));
-    let environment = system::environment(job, room.as_ref().ok(), &worker.args.environment);
+    let varied = system::circumstances(job, &worker.args.environment);
+    let room = place.room(&job.script, varied.names).and_then(|room| job.secrets.write_into(&room).map(|()| room));
+    let environment = system::environment(job, room.as_ref().ok(), &worker.args.environment, &varied);
     let mut talk = Talk::begin(&worker.reach, &worker.mailbox, session, job, &environment.recorded, inputs);
     let ended = match &room {
-        Ok(room) => carry_out(worker, &mut talk, job, room, &environment)?,
+        Ok(room) => carry_out(worker, &mut talk, job, room, &Setting { environment: &environment, varied: &varied })?,
         Err(e) => Some(Ran::aborted(e)),
     };
     let handed_over = match ended {
-        Some(ran) => hand_over(&mut talk, room.ok().as_ref(), ran)?,
+        Some(ran) => hand_over(&mut talk, room.ok().as_ref(), ran, varied.varied)?,
         None => false,
     };
     if !handed_over {
@@ -46,17 +48,23 @@ pub fn run(worker: &Worker<'_>, session: Session, job: &Job, inputs: &Inputs) ->
     Ok(End::Finished(talk.end()))
 }
 
+/// Under which circumstances a script runs.
+struct Setting<'a> {
+    environment: &'a Environment,
+    varied: &'a Circumstances,
+}
+
 /// Runs the script to its end and kills whatever it has started. Nothing when the worker was told to stop.
 fn carry_out(
     worker: &Worker<'_>,
     talk: &mut Talk<'_>,
     job: &Job,
     room: &Room,
-    environment: &Environment,
+    setting: &Setting<'_>,
 ) -> Result<Option<Ran>> {
     let household = &worker.reach.household;
     household.open();
-    let mut process = match start(talk, job, room, environment) {
+    let mut process = match start(talk, job, room, setting) {
         Ok(process) => process,
         Err(e) => return Ok(Some(Ran::aborted(&e))),
     };
@@ -88,10 +96,11 @@ fn carry_out(
     Ok(Some(Ran { outcome, duration }))
 }
 
-fn start(talk: &mut Talk<'_>, job: &Job, room: &Room, environment: &Environment) -> Result<Process> {
+fn start(talk: &mut Talk<'_>, job: &Job, room: &Room, setting: &Setting<'_>) -> Result<Process> {
     let (kept, writer) = Kept::new(&room.console())?;
     let output = Output { mask: job.secrets.mask(), kept: kept.clone(), writer, most: job.console_bytes };
-    let process = Process::start(room, &environment.all, output, talk.process())?;
+    let (variables, umask) = (&setting.environment.all, setting.varied.umask);
+    let process = Process::start(room, variables, umask, output, talk.process())?;
     talk.send_console(&kept)?;
     Ok(process)
 }

@@ -8,7 +8,7 @@ use crate::sftp::client::Upload;
 use spool::digest::Sha256;
 use spool::error::{At, Error, Kind, Result};
 use spool::record::Outcome;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Nothing is looked at that is not told.
@@ -32,13 +32,14 @@ impl Ran {
 
 /// Offers what is there, sends what is wanted, and waits until the server says that the build is over for good. False
 /// when the worker was told to stop and the server can't be reached.
-pub fn hand_over(talk: &mut Talk<'_>, room: Option<&Room>, ran: Ran) -> Result<bool> {
+pub fn hand_over(talk: &mut Talk<'_>, room: Option<&Room>, ran: Ran, varied: BTreeMap<String, String>) -> Result<bool> {
     let collected = room.map(|room| collect(&room.output())).unwrap_or_default();
     let finish = ToServer::Finish {
         outcome: ran.outcome,
         duration_ms: ran.duration.as_millis() as u64,
         executable: collected.executable.clone(),
         skipped: collected.skipped.clone(),
+        varied,
     };
     let mut asked_to_stop = false;
     let mut offered = false;

@@ -2,6 +2,7 @@
 
 use super::secrets::Secrets;
 use spool::build_id::BuildId;
+use spool::rebuild::Vary;
 use std::time::Duration;
 
 /// What the server gave out.
@@ -17,4 +18,8 @@ pub struct Job {
     pub console_bytes: u64,
     pub secrets: Secrets,
     pub source_date: Option<i64>,
+    /// What is to be different from the build that it repeats.
+    pub vary: Vec<Vary>,
+    /// Which rebuild it is; 0 when it repeats nothing.
+    pub rebuild: u32,
 }

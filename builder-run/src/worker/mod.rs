@@ -23,6 +23,7 @@ mod system;
 mod talk;
 mod transport;
 mod upload;
+mod vary;
 mod watch;
 
 pub use guard::run as guard;

@@ -1,6 +1,7 @@
 //! Where builds run: a directory of the worker's, with a fresh one in it for each build in turn.
 #![allow(clippy::disallowed_methods)]
 
+use super::vary::Names;
 use fs2::FileExt;
 use rustix::process::{Pid, test_kill_process};
 use spool::error::{At, Error, Kind, Result};
@@ -78,15 +79,13 @@ impl Place {
     }
 
     /// A fresh directory for a build, with the script in it. What a killed worker left goes first.
-    ///
-    /// It has the same name for each build, and a plain one: compilers write it into what they build, and
-    /// dpkg-buildflags(1) keeps it out only when it has letters, digits and `-+:.~/_`.
-    pub fn room(&self, script: &[u8]) -> Result<Room> {
-        let root = self.root.join("build");
-        if root.symlink_metadata().is_ok() {
-            remove_stubborn(&root);
+    pub fn room(&self, script: &[u8], names: Names) -> Result<Room> {
+        for left in Names::ROOMS.map(|name| self.root.join(name)) {
+            if left.symlink_metadata().is_ok() {
+                remove_stubborn(&left);
+            }
         }
-        let room = Room { root };
+        let room = Room { root: self.root.join(names.room), home: names.home };
         let make = |path: &Path| DirBuilder::new().mode(0o755).create(path).at("create", path);
         make(&room.root)?;
         for dir in [room.output(), room.home(), room.temporary()] {
@@ -137,6 +136,7 @@ fn remove_abandoned(base: &Path) {
 /// One build's directory; it goes when this is dropped.
 pub struct Room {
     root: PathBuf,
+    home: &'static str,
 }
 
 impl Room {
@@ -152,7 +152,7 @@ impl Room {
 
     /// HOME.
     pub fn home(&self) -> PathBuf {
-        self.root.join("home")
+        self.root.join(self.home)
     }
 
     /// BUILDER_SECRETS, made only when there are some.

@@ -36,13 +36,19 @@ pub struct Output {
 
 impl Process {
     /// Starts the script of a room. What it prints is kept, and its end is reported.
-    pub fn start(room: &Room, environment: &BTreeMap<String, String>, output: Output, post: Post) -> Result<Process> {
+    pub fn start(
+        room: &Room,
+        environment: &BTreeMap<String, String>,
+        umask: u32,
+        output: Output,
+        post: Post,
+    ) -> Result<Process> {
         let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at("make", "a pipe")?;
         let other = write.try_clone().at("make", "a pipe")?;
         let mut command = command(room)?;
         command.env_clear().envs(environment).current_dir(room.output());
         command.stdin(Stdio::null()).stdout(other).stderr(write);
-        new_session(&mut command);
+        new_session(&mut command, umask);
         let child = spawn(&mut command).at("start", room.script())?;
         // It holds the pipe's writing ends, and the console would never end.
         drop(command);
@@ -115,12 +121,16 @@ fn command(room: &Room) -> Result<Command> {
     })
 }
 
-/// A session of its own: no terminal to read from, and one group to kill.
+/// A session of its own: no terminal to read from, and one group to kill. The umask(2) is not the worker's, so that what comes out
+/// does not depend on who has started that.
 #[allow(unsafe_code)]
-fn new_session(command: &mut Command) {
-    // SAFETY: setsid(2) is async-signal-safe, and nothing else happens between fork and exec.
+fn new_session(command: &mut Command, umask: u32) {
+    // SAFETY: setsid(2) and umask(2) are async-signal-safe, and nothing else happens between fork and exec.
     unsafe {
-        command.pre_exec(|| rustix::process::setsid().map(drop).map_err(Into::into));
+        command.pre_exec(move || {
+            rustix::process::umask(rustix::fs::Mode::from_raw_mode(umask as _));
+            rustix::process::setsid().map(drop).map_err(Into::into)
+        });
     }
 }
 

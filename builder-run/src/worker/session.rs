@@ -105,7 +105,17 @@ impl Session {
             match self.link.next(mailbox, &[], Instant::now() + Duration::from_secs(3600)) {
                 Event::Message(ToWorker::Secret { name, .. }, content) => secrets.add(name, content),
                 Event::Message(
-                    ToWorker::Build { id, lease, timeout_seconds, silence_seconds, console_bytes, source_date, .. },
+                    ToWorker::Build {
+                        id,
+                        lease,
+                        timeout_seconds,
+                        silence_seconds,
+                        console_bytes,
+                        source_date,
+                        vary,
+                        rebuild,
+                        n: _,
+                    },
                     script,
                 ) => {
                     self.link.calm(false);
@@ -115,6 +125,8 @@ impl Session {
                         script,
                         secrets,
                         source_date,
+                        vary,
+                        rebuild: rebuild.unwrap_or(0),
                         console_bytes,
                         timeout: Duration::from_secs(timeout_seconds),
                         silence: silence_seconds.map(Duration::from_secs),

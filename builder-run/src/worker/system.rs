@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 use super::job::Job;
 use super::place::Room;
+use super::vary::Circumstances;
 
 /// Operating system, kernel, architecture, cores, memory and versions.
 pub fn describe() -> BTreeMap<String, String> {
@@ -72,11 +73,20 @@ pub struct Environment {
     pub recorded: Vec<u8>,
 }
 
-/// A clean environment: nothing of the worker's own but what was asked for.
-pub fn environment(job: &Job, room: Option<&Room>, given: &[String]) -> Environment {
+/// PATH, unless the worker was given another one.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What is different for a rebuild; nothing for any other build.
+pub fn circumstances(job: &Job, given: &[String]) -> Circumstances {
+    let path = given.iter().rev().find_map(|pair| pair.strip_prefix("PATH="));
+    Circumstances::of(&job.vary, job.rebuild, path.unwrap_or(PATH))
+}
+
+/// A clean environment: nothing of the worker's own but what was asked for. What is varied is not on the record.
+pub fn environment(job: &Job, room: Option<&Room>, given: &[String], varied: &Circumstances) -> Environment {
     let id = &job.id;
     let mut steady = BTreeMap::from([
-        ("PATH".to_owned(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
+        ("PATH".to_owned(), PATH.to_owned()),
         ("LANG".to_owned(), "C.UTF-8".to_owned()),
         ("BUILDER_JOB".to_owned(), id.job().to_string()),
         ("BUILDER_PLATFORM".to_owned(), id.platform().to_string()),
@@ -95,6 +105,7 @@ pub fn environment(job: &Job, room: Option<&Room>, given: &[String]) -> Environm
         }
     }
     all.insert("BUILDER_BUILD".into(), id.to_string());
+    all.extend(varied.variables.clone());
     Environment { all, recorded: recorded.into_bytes() }
 }
 

@@ -1,5 +1,6 @@
 //! What is said of jobs.
 
+use super::verify::VaryArgs;
 use clap::Args;
 use spool::digest::Sha256;
 use std::path::PathBuf;
@@ -102,6 +103,11 @@ pub struct HowArgs {
     /// How many builds may run on a platform at once [default: 1]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000), value_name = "N")]
     pub concurrency: Option<u32>,
+    /// How many rebuilds must give the same before a build is the latest [default: 0]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(spool::rebuild::MOST)))]
+    pub reproduce: Option<u32>,
+    #[command(flatten)]
+    pub vary: VaryArgs,
     /// How long finished builds are kept: some of builds=N,days=N,disk=SIZE; or all; or usual
     #[arg(long, value_name = "WHAT")]
     pub keep: Option<String>,

@@ -2,17 +2,21 @@
 
 mod access;
 mod build;
+mod exchange;
 mod job;
 mod operator;
+mod verify;
 
 pub use access::{CompleteArgs, CompletionArgs, GateArgs, Shell};
 pub use build::{
     CancelArgs, DiffArgs, FindArgs, GetArgs, HistoryArgs, LatestArgs, LogArgs, PinArgs, ShowArgs, UnpinArgs, WatchArgs,
 };
+pub use exchange::{ExportArgs, ImportArgs};
 pub use job::{AddArgs, EditArgs, HowArgs, NextArgs, RmArgs, RunArgs, SetArgs, WhenArgs};
 pub use operator::{
     CheckArgs, DrainArgs, GcArgs, ListArgs, LsArgs, PlatformArgs, PlatformVerb, WorkerAddArgs, WorkerRmArgs, WorkerVerb,
 };
+pub use verify::{ReproArgs, VerifyArgs};
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use spool::error::{Error, Kind};
@@ -117,6 +121,10 @@ pub enum Verb {
     Diff(DiffArgs),
     /// List the builds that have a content
     Find(FindArgs),
+    /// Build something again, perhaps under other circumstances, and say whether the same comes out
+    Verify(VerifyArgs),
+    /// Print a script that builds it again anywhere, and compares what comes out
+    Repro(ReproArgs),
     /// Copy a build's artifacts
     Get(GetArgs),
     /// End a queued or a running build
@@ -129,6 +137,10 @@ pub enum Verb {
     Pin(PinArgs),
     /// Let a build go when its time comes
     Unpin(UnpinArgs),
+    /// Take in builds, or jobs, of robur's builder
+    Import(ImportArgs),
+    /// Write a finished build as another program takes it
+    Export(ExportArgs),
     /// Remove finished builds that are not to be kept, and what only they had
     Gc(GcArgs),
     /// List, pause and drop platforms

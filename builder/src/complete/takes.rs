@@ -36,15 +36,18 @@ pub enum Takes {
 pub fn takes(verb: &[&str], argument: &str) -> Option<Takes> {
     use Takes::*;
     Some(match (verb, argument) {
+        (["export"], "output") => File,
         (_, "spool" | "output") => Directory,
-        (_, "config" | "script" | "from" | "key" | "what") => File,
+        (_, "files" | "config" | "script" | "from" | "key" | "what") => File,
         (_, "every") => Words(&["hourly", "daily", "weekly", "never"]),
         (["gate"], "role") => Words(&["read", "submit", "admin"]),
         (_, "tz") => Zone,
         (_, "after") => JobOrNone,
         (["set" | "edit" | "rm" | "run" | "next" | "history" | "latest"], "name") => Job,
         (["cancel"], "build") => Build(|place| !matches!(place, Place::Ended(_))),
-        (["get" | "pin" | "unpin"], "build") => Build(|place| matches!(place, Place::Ended(_))),
+        (["get" | "pin" | "unpin" | "verify" | "repro" | "export"], "build") => {
+            Build(|place| matches!(place, Place::Ended(_)))
+        }
         (["diff"], "left" | "right") => Build(|place| matches!(place, Place::Ended(_))),
         (["watch" | "log" | "show"], "build") => Build(|_| true),
         (["get"], "paths") => Artifact,
@@ -54,9 +57,9 @@ pub fn takes(verb: &[&str], argument: &str) -> Option<Takes> {
         (["platform", "restore"], "platform") => Platform(|state| state == State::Dropped),
         (["add" | "set"], "platforms") => PlatformOrAll,
         (_, "platform" | "platforms") => Platform(|_| true),
-        (["worker", "rm"], "name") => Worker(false),
+        (["worker", "rm"], "name") | (["verify"], "on") => Worker(false),
         (["worker", "release"], "name") => Worker(true),
-        (["add"], "template") => Template,
+        (["add" | "import"], "template") => Template,
         _ => return None,
     })
 }

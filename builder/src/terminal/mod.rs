@@ -33,6 +33,11 @@ impl Look {
         Look { terminal, colour: style::is_wanted(terminal.is_some(), |name| std::env::var_os(name)) }
     }
 
+    /// As in a pipe, and without colour.
+    pub fn plain() -> Look {
+        Look { terminal: None, colour: false }
+    }
+
     /// The width that lines should keep to.
     pub fn width(self) -> usize {
         self.terminal.unwrap_or(USUAL_WIDTH)

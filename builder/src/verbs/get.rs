@@ -42,7 +42,8 @@ pub fn run(spool: &Spool, args: &GetArgs) -> Result<()> {
 }
 
 /// The build that is meant; of a job the newest that exited 0.
-fn finished<'s>(spool: &'s Spool, text: &str) -> Result<Build<'s>> {
+/// The build that is meant, which must be over; a job stands for its newest that exited 0.
+pub fn finished<'s>(spool: &'s Spool, text: &str) -> Result<Build<'s>> {
     if let Ok(name) = text.parse()
         && let Some(build) = spool.newest_done_of(&name)?
     {

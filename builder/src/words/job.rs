@@ -1,6 +1,6 @@
 //! What `add` and `set` say of a job, put into it.
 
-use super::{artifact, artifacts, bytes, keep, names, or_none, seconds};
+use super::{artifact, artifacts, bytes, keep, names, or_none, seconds, vary};
 use crate::args::{HowArgs, WhenArgs};
 use jiff::Timestamp;
 use spool::error::{Error, Kind, Result};
@@ -93,6 +93,15 @@ pub fn apply(job: &mut Job, how: &HowArgs) -> Result<()> {
     }
     if let Some(concurrency) = how.concurrency {
         job.concurrency = concurrency;
+    }
+    if let Some(reproduce) = how.reproduce {
+        job.reproduce = reproduce;
+    }
+    if let Some(text) = &how.vary.vary {
+        job.vary = vary(text)?;
+    }
+    if job.reproduce == 0 && how.reproduce.is_some() && how.vary.vary.is_none() {
+        job.vary.clear();
     }
     if let Some(text) = &how.keep {
         job.keep = keep(text)?;

@@ -11,7 +11,8 @@ use spool::error::{Error, Kind, Result};
 use spool::job::Platforms;
 use spool::keep::{Keep, Size};
 use spool::name::Platform;
-use std::collections::BTreeMap;
+use spool::rebuild::Vary;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What somebody typed, fit for a message.
 pub fn shown(text: &str) -> String {
@@ -89,6 +90,17 @@ pub fn seconds(option: &str, text: &str, least: u64) -> Result<u64> {
 /// A value, or nothing for the word `none`.
 pub fn or_none<T>(text: &str, parse: impl FnOnce(&str) -> Result<T>) -> Result<Option<T>> {
     if text == "none" { Ok(None) } else { parse(text).map(Some) }
+}
+
+/// What rebuilds have different: `all`, `none`, or some words with commas between them.
+pub fn vary(text: &str) -> Result<Vec<Vary>> {
+    let some = match text {
+        "all" => Vary::ALL.to_vec(),
+        "none" => Vec::new(),
+        _ => text.split(',').map(|word| word.trim().parse()).collect::<Result<Vec<Vary>>>()?,
+    };
+    let each_once: BTreeSet<Vary> = some.into_iter().collect();
+    Ok(each_once.into_iter().collect())
 }
 
 /// Bytes: a number, and perhaps a unit, see [`Size`].

@@ -31,6 +31,8 @@ pub enum Shape {
     Content,
     /// A socket, whose mode is its maker's affair.
     Socket,
+    /// A symbolic link, which has no mode.
+    Link,
 }
 
 impl Shape {
@@ -38,6 +40,7 @@ impl Shape {
         match self {
             Shape::Directory => "a directory",
             Shape::Socket => "a socket",
+            Shape::Link => "a symlink",
             _ => "a file",
         }
     }
@@ -48,7 +51,7 @@ impl Shape {
             Shape::File => Some(0o644),
             Shape::Private => Some(0o600),
             Shape::Content => Some(0o444),
-            Shape::Socket => None,
+            Shape::Socket | Shape::Link => None,
         }
     }
 
@@ -56,6 +59,7 @@ impl Shape {
         match self {
             Shape::Directory => meta.is_dir(),
             Shape::Socket => meta.file_type().is_socket(),
+            Shape::Link => meta.is_symlink(),
             _ => meta.is_file(),
         }
     }

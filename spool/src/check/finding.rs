@@ -29,7 +29,7 @@ macro_rules! invariants {
 
 invariants! {
     1 Made "Every directory that `init` makes is there."
-    2 Listed "Nothing lies in the spool that the tables do not list for its place, and each thing is what they say: a file, a directory or a socket, and never a symlink."
+    2 Listed "Nothing lies in the spool that the tables do not list for its place, and each thing is what they say: a file, a directory or a socket, and a symlink in `jobs/JOB/latest/` alone."
     3 Owned "Everything belongs to the user who owns the root."
     4 Open "Directories have mode 0755, files 0644, contents 0444."
     5 OneState "A build is in exactly one place."
@@ -43,7 +43,7 @@ invariants! {
     13 Timed "`console.times` counts no more bytes than `console.log` has."
     14 Written "Jobs, workers, platforms and pins can be read, and the jobs fit together."
     15 Noted "What builder notes for itself can be read: `attempts.toml`, and the files in `good/`, `timers/`, `owed/` and of workers."
-    16 Meant "What is in `good/` and `timers/` is of a job that is there."
+    16 Meant "What is in `good/`, `timers/` and `jobs/JOB/` is of a job that is there, and links lead to builds of it that exited 0."
 }
 
 impl std::fmt::Display for Invariant {

@@ -20,7 +20,10 @@ pub fn look(eye: &mut Eye<'_>) -> Result<()> {
         .into_iter()
         .collect::<Result<Vec<_>>>()?
         .concat();
-    let jobs = jobs(eye)?;
+    let (jobs, beside) = jobs(eye)?;
+    for (entry, name) in beside {
+        links(eye, &entry, &name, jobs.contains_key(&name))?;
+    }
     for entry in notes {
         note_of_job(eye, &entry, &jobs)?;
     }
@@ -32,11 +35,18 @@ pub fn look(eye: &mut Eye<'_>) -> Result<()> {
 /// What each job comes after; a job that can't be read is there all the same.
 type After = BTreeMap<JobName, Vec<JobName>>;
 
-fn jobs(eye: &mut Eye<'_>) -> Result<After> {
-    let mut after = After::new();
+/// The jobs, and what lies beside their files.
+fn jobs(eye: &mut Eye<'_>) -> Result<(After, Vec<(Entry, JobName)>)> {
+    let (mut after, mut beside) = (After::new(), Vec::new());
     for entry in eye.entries(&eye.layout().jobs())? {
         if entry.name == ".lock" {
             eye.fits(&entry, Shape::File);
+            continue;
+        }
+        if entry.meta.is_dir()
+            && let Ok(name) = entry.name.parse()
+        {
+            beside.push((entry, name));
             continue;
         }
         let Some(Ok(name)) = entry.name.strip_suffix(".toml").map(str::parse::<JobName>) else {
@@ -49,7 +59,37 @@ fn jobs(eye: &mut Eye<'_>) -> Result<After> {
     }
     eye.counts.jobs = after.len();
     misfits(eye, &after);
-    Ok(after)
+    Ok((after, beside))
+}
+
+/// The links to a job's latest builds.
+fn links(eye: &mut Eye<'_>, dir: &Entry, name: &JobName, is_there: bool) -> Result<()> {
+    if !is_there {
+        eye.damaged(Invariant::Meant, &dir.path, format!("there is no job {name}"));
+        return Ok(());
+    }
+    eye.fits(dir, Shape::Directory);
+    for latest in eye.entries(&dir.path)? {
+        if latest.name != "latest" {
+            eye.foreign(&latest);
+            continue;
+        }
+        if !eye.fits(&latest, Shape::Directory) {
+            continue;
+        }
+        for link in eye.entries(&latest.path)? {
+            match link.name.parse::<Platform>() {
+                Err(_) => eye.foreign(&link),
+                Ok(platform) => {
+                    if eye.fits(&link, Shape::Link) && !eye.spool.is_latest_link(name, &platform) {
+                        let wrong = format!("it leads to no build of {name} on {platform} that exited 0");
+                        eye.damaged(Invariant::Meant, &link.path, wrong);
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 fn one_job(eye: &mut Eye<'_>, entry: &Entry, name: &JobName) -> Option<Job> {

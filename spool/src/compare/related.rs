@@ -28,7 +28,7 @@ impl<'s> Related<'s> {
         let Some(output) = result.output else { return Ok(related) };
         for (other, its) in build.spool().known_of(build.id.job(), None)? {
             let Some(its_output) = its.output.filter(|_| other.id != build.id) else { continue };
-            if other.id.platform() == build.id.platform() {
+            if other.id.platform() == build.id.platform() && !other.id.is_rebuild() {
                 related.place(build, &other, its_output != output);
             }
             if its_output == output {

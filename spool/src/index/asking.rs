@@ -80,7 +80,7 @@ impl Index {
         platform: Option<&Platform>,
     ) -> (bool, BTreeMap<BuildId, Known>) {
         let sql = "SELECT time, tail, worker, input, output FROM builds WHERE line = ?1 AND time >= ?2 AND time < ?3 \
-                   AND failed = ?4 AND finished IS NOT NULL";
+                   AND +failed = ?4 AND finished IS NOT NULL";
         let (within, wanted) = (moments(month), Wanted { job: Some(job), platform, ..Wanted::default() });
         self.at_once(|| {
             let mut all = BTreeMap::new();
@@ -125,7 +125,8 @@ impl Index {
 
     /// The builds of all lines that are meant: where a part is wanted, of those that have it in their names.
     fn of_lines(&self, month: &Month, wanted: &Wanted<'_>) -> Asked<Vec<BuildId>> {
-        let sql = "SELECT time, tail FROM builds WHERE line = ?1 AND time >= ?2 AND time < ?3 AND failed = ?4";
+        // With a `+` SQLite does not go by that column: a line's builds stand together, those of a month do not.
+        let sql = "SELECT time, tail FROM builds WHERE line = ?1 AND time >= ?2 AND time < ?3 AND +failed = ?4";
         let within = moments(month);
         let mut ids = Vec::new();
         for line in self.lines(wanted)?.iter() {

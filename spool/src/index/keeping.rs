@@ -20,8 +20,8 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// So many builds go into one change.
-const TOGETHER: usize = 20_000;
+/// So many builds go into one change: tails are all over their table, and each change writes most of it.
+const TOGETHER: usize = 100_000;
 
 /// So many manifests are remembered, so that what many builds have is read once.
 const REMEMBERED: usize = 100_000;

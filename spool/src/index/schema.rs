@@ -71,7 +71,7 @@ pub fn open_for_keeping(spool: &Spool) -> rusqlite::Result<Connection> {
     // A power cut must not leave half a change: an index that is damaged and does not look it gives wrong answers.
     base.execute_batch(
         "PRAGMA journal_mode = TRUNCATE; PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF; \
-         PRAGMA cell_size_check = ON; PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY",
+         PRAGMA cell_size_check = ON; PRAGMA cache_size = -131072; PRAGMA temp_store = MEMORY",
     )?;
     Ok(base)
 }

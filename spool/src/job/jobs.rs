@@ -54,7 +54,7 @@ impl Spool {
         Err(Error::new(Kind::NoInput, format!("there is no job {name}")).hint(near))
     }
 
-    pub(super) fn read_job(&self, name: &JobName) -> Result<Option<Job>> {
+    pub(crate) fn read_job(&self, name: &JobName) -> Result<Option<Job>> {
         let path = self.layout().job(name);
         disk::read_if_there(&path, LONGEST)?.map(|bytes| parse(name, &bytes, &path)).transpose()
     }
@@ -103,26 +103,57 @@ impl Spool {
     pub fn add_job(&self, name: &JobName, job: &Job) -> Result<Vec<Queued>> {
         let _lock = self.lock_jobs()?;
         self.check_new(name, job)?;
-        let path = self.layout().job(name);
-        let draft = Draft::file(self.layout(), &pretty(job)?, 0o644)?;
-        match disk::rename_new(draft.path(), &path)? {
-            disk::Moved::Yes => {}
-            disk::Moved::TargetExists => {
-                return Err(Error::new(Kind::CantCreate, format!("there is a job {name} already")).hint(format!(
-                    "change it with `builder set {name}`, or put this one in its place with --replace"
-                )));
-            }
-            disk::Moved::SourceGone => return Err(draft.vanished()),
-        }
-        draft.published();
+        self.put_new(name, job)?;
         disk::sync_dir(&self.layout().jobs())?;
-        let queued = self.fire_one(name).inspect_err(|_| {
-            // Why it failed is what the caller wants to hear, and may be why this fails, too.
-            let _ = self.remove_queued(name);
-            let _ = self.remove_files(name);
-        })?;
+        let queued = self.fire_one(name).inspect_err(|_| self.take_back(name))?;
         wake::ring(&self.layout().wake_daemon());
         Ok(queued)
+    }
+
+    /// Adds jobs, and queues what they owe at once. Durable on return. Where something fails, all are taken back; after a
+    /// crash in between some are there.
+    pub fn add_jobs(&self, jobs: &BTreeMap<JobName, Job>) -> Result<Vec<Queued>> {
+        let _lock = self.lock_jobs()?;
+        jobs.iter().try_for_each(|(name, job)| self.check_new(name, job))?;
+        let mut added: Vec<JobName> = Vec::new();
+        let queued = self.put_all(jobs, &mut added);
+        match queued {
+            Ok(_) => wake::ring(&self.layout().wake_daemon()),
+            Err(_) => added.iter().for_each(|name| self.take_back(name)),
+        }
+        queued
+    }
+
+    fn put_all(&self, jobs: &BTreeMap<JobName, Job>, added: &mut Vec<JobName>) -> Result<Vec<Queued>> {
+        for (name, job) in jobs {
+            self.put_new(name, job)?;
+            added.push(name.clone());
+        }
+        disk::sync_dir(&self.layout().jobs())?;
+        added.iter().for_each(|name| drop(self.note_good(name)));
+        let fired = self.fire_locked(added, clock::now())?;
+        let queued = fired.into_iter().map(|(_, queued)| queued).collect::<Result<Vec<_>>>()?;
+        Ok(queued.into_iter().flatten().collect())
+    }
+
+    /// Gives a job a file that is not there yet. Its name is not durable.
+    fn put_new(&self, name: &JobName, job: &Job) -> Result<()> {
+        let draft = Draft::file(self.layout(), &pretty(job)?, 0o644)?;
+        match disk::rename_new(draft.path(), &self.layout().job(name))? {
+            disk::Moved::Yes => {
+                draft.published();
+                Ok(())
+            }
+            disk::Moved::TargetExists => Err(Error::new(Kind::CantCreate, format!("there is a job {name} already"))
+                .hint(format!("change it with `builder set {name}`, or put this one in its place with --replace"))),
+            disk::Moved::SourceGone => Err(draft.vanished()),
+        }
+    }
+
+    /// Why it failed is what the caller wants to hear, and may be why this fails, too.
+    fn take_back(&self, name: &JobName) {
+        let _ = self.remove_queued(name);
+        let _ = self.remove_files(name);
     }
 
     /// Puts a job in the place of another one of its name, and queues what it owes at once. What is queued
@@ -214,6 +245,7 @@ impl Spool {
                 disk::sync_dir(&self.layout().directory(dir))?;
             }
         }
+        self.remove_latest(name)?;
         disk::remove_file(&self.layout().job(name))?;
         disk::sync_dir(&self.layout().jobs())
     }

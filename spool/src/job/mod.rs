@@ -21,6 +21,7 @@ use crate::error::{Error, Kind, Result};
 use crate::keep::Keep;
 use crate::name::{JobName, Platform, SecretName};
 use crate::place::Priority;
+use crate::rebuild::{self, Vary};
 use crate::record::{Origin, Request};
 use crate::schedule::{self, Cron, Every, Rule, Schedule};
 use jiff::{SignedDuration, Timestamp};
@@ -134,6 +135,12 @@ pub struct Job {
     /// The artifact that people fetch; missing when it is the only one in `bin/`, or the only one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub main: Option<ArtifactPath>,
+    /// How many rebuilds must give the same before a build is the latest.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub reproduce: u32,
+    /// What those rebuilds have different.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vary: Vec<Vary>,
     /// How long its finished builds are kept; missing when that is as builder.toml says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep: Option<Keep>,
@@ -201,6 +208,8 @@ impl Job {
             secrets: Vec::new(),
             inputs: Vec::new(),
             main: None,
+            reproduce: 0,
+            vary: Vec::new(),
             keep: None,
             template: None,
             script: String::new(),
@@ -248,6 +257,12 @@ impl Job {
         }
         if self.attempts == 0 || self.concurrency == 0 {
             return wrong("`attempts` and `concurrency` must be 1 or more");
+        }
+        if self.reproduce > rebuild::MOST {
+            return wrong("`reproduce` is more than 100");
+        }
+        if !self.vary.is_empty() && self.reproduce == 0 {
+            return wrong("`vary` is for `reproduce`, and there is none");
         }
         if self.tz.is_some() && self.cron.is_none() {
             return wrong("`tz` is for `cron`, and there is none");

@@ -1,4 +1,5 @@
-//! What the end of a build owes: other jobs that come after it, another try, and hooks.
+//! What the end of a build owes: other jobs that come after it, another try, rebuilds that confirm it, the links to the
+//! latest builds, and hooks.
 //!
 //! `owed/BUILD` is made durable before the build leaves `active/`, and removed when nothing is owed any more; in
 //! between it says which steps are done. So each step happens after each end, also when a crash comes between,
@@ -29,17 +30,23 @@ pub enum Owed {
     After,
     /// Another try.
     Retry,
+    /// The rebuilds that its job wants.
+    Rebuild,
+    /// The link to the latest build.
+    Latest,
     /// The hooks.
     Hooks,
 }
 
 impl Owed {
-    const ALL: [Owed; 3] = [Owed::After, Owed::Retry, Owed::Hooks];
+    const ALL: [Owed; 5] = [Owed::After, Owed::Retry, Owed::Rebuild, Owed::Latest, Owed::Hooks];
 
     fn word(self) -> &'static str {
         match self {
             Owed::After => "after",
             Owed::Retry => "retry",
+            Owed::Rebuild => "rebuild",
+            Owed::Latest => "latest",
             Owed::Hooks => "hooks",
         }
     }
@@ -136,7 +143,7 @@ impl Spool {
     /// is left where it is.
     pub fn queue_after(&self, ended: &Ended, after: &[JobName], now: Timestamp) -> Result<Vec<Queued>> {
         let mut queued = Vec::new();
-        if ended.end == End::Done && !after.is_empty() {
+        if ended.end == End::Done && !ended.id.is_rebuild() && !after.is_empty() {
             let _lock = self.lock_jobs()?;
             for name in after {
                 queued.extend(self.queue_because(ended, name, Origin::After, 0, now)?);
@@ -147,7 +154,9 @@ impl Spool {
 
     /// When a build is to be tried again; nothing when it is not.
     pub fn retry_at(&self, ended: &Ended, base: SignedDuration) -> Option<Timestamp> {
-        let failed = ended.end == End::Failed && !matches!(ended.result.outcome, Outcome::Cancelled | Outcome::Lost);
+        let failed = ended.end == End::Failed
+            && !ended.id.is_rebuild()
+            && !matches!(ended.result.outcome, Outcome::Cancelled | Outcome::Lost);
         let job = self.read_job(ended.id.job()).ok().flatten().filter(|job| failed && job.retry_failures)?;
         let next = ended.request.retry + 1;
         (next < job.attempts).then(|| ended.result.finished.checked_add(delay(base, next)).unwrap_or(Timestamp::MAX))
@@ -190,8 +199,13 @@ impl Spool {
 
     /// How the build of the job before this one ended on the same platform; nothing when it is the first.
     pub fn end_before(&self, id: &BuildId) -> Result<Option<End>> {
-        let before =
-            Wanted { job: Some(id.job()), platform: Some(id.platform()), before: Some(id), ..Wanted::default() };
+        let before = Wanted {
+            job: Some(id.job()),
+            platform: Some(id.platform()),
+            before: Some(id),
+            rebuild: Some(false),
+            ..Wanted::default()
+        };
         Ok(self.ended_as(1, &before)?.into_iter().find_map(|build| build.place.end()))
     }
 }

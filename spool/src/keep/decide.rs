@@ -15,6 +15,8 @@ pub struct Candidate {
     pub id: BuildId,
     /// Whether it exited 0.
     pub good: bool,
+    /// The build that it repeats, when it is a rebuild.
+    pub of: Option<BuildId>,
     /// Whether nothing may remove it: somebody said so, or its end has still to be followed up.
     pub kept: bool,
     /// What it takes of the disk.
@@ -41,6 +43,8 @@ pub enum Reason {
     JobDisk(Size),
     /// All builds take more than this.
     Disk(Size),
+    /// The build that it repeats is not kept, or not there.
+    Repeats,
 }
 
 impl fmt::Display for Reason {
@@ -51,6 +55,7 @@ impl fmt::Display for Reason {
             Reason::Days(days) => write!(f, "it is more than {days} days old"),
             Reason::JobDisk(size) => write!(f, "the builds of its job take more than {size}"),
             Reason::Disk(size) => write!(f, "all builds together take more than {size}"),
+            Reason::Repeats => f.write_str("it repeats a build that is not kept"),
         }
     }
 }
@@ -58,14 +63,15 @@ impl fmt::Display for Reason {
 /// Says which builds go and why, the oldest first. `of` says what a job keeps, and `disk` how much all builds may
 /// take together.
 ///
-/// Never one that is kept by hand, and of each job on each platform neither the newest nor the newest that exited 0.
+/// Never one that is kept by hand, and of each job on each platform neither the newest nor the newest that exited 0. A
+/// rebuild goes with the build that it repeats, and is not counted.
 pub fn decide<'k>(
     builds: &[Candidate],
     of: impl Fn(&JobName) -> &'k Keep,
     disk: Option<Size>,
     now: Timestamp,
 ) -> Vec<(BuildId, Reason)> {
-    let mut newest_first: Vec<&Candidate> = builds.iter().collect();
+    let mut newest_first: Vec<&Candidate> = builds.iter().filter(|build| build.of.is_none()).collect();
     newest_first.sort_by(|a, b| b.id.cmp(&a.id));
     let mut going: BTreeMap<&BuildId, Reason> = BTreeMap::new();
     let mut may_go: Vec<&Candidate> = Vec::new();
@@ -94,6 +100,9 @@ pub fn decide<'k>(
     if let Some(limit) = disk {
         fit(builds.iter(), may_go.iter().copied(), &mut going, limit, Reason::Disk);
     }
+    let stays: BTreeSet<&BuildId> = builds.iter().map(|build| &build.id).filter(|id| !going.contains_key(id)).collect();
+    let repeats = builds.iter().filter(|build| !build.kept && build.of.as_ref().is_some_and(|of| !stays.contains(of)));
+    going.extend(repeats.map(|build| (&build.id, Reason::Repeats)));
     going.into_iter().map(|(id, reason)| (id.clone(), reason)).collect()
 }
 
@@ -157,6 +166,7 @@ mod tests {
             Candidate {
                 id: BuildId::unique(at, &job.parse().unwrap(), &platform.parse().unwrap()).unwrap(),
                 good: word.contains('g'),
+                of: None,
                 kept: word.ends_with('!'),
                 weight: Weight { own: 10, contents },
             }
@@ -218,6 +228,29 @@ mod tests {
         shared.extend(candidates("1g=x", "b", now));
         assert_eq!(decide(&shared, |_| &every, size(130), now), []);
         assert_eq!(decide(&shared, |_| &every, size(129), now).len(), 1);
+    }
+
+    #[test]
+    fn a_rebuild_goes_with_what_it_repeats_and_takes_nobodys_place() {
+        let now: Timestamp = "2026-11-27T12:00:00Z".parse().unwrap();
+        let originals = candidates("2g 3g 4g", "job", now);
+        let rebuild = |of: &Candidate| Candidate {
+            id: BuildId::unique_rebuild(now, &of.id).unwrap(),
+            of: Some(of.id.clone()),
+            ..of.clone()
+        };
+        let mut all = originals.clone();
+        all.extend(originals.iter().map(rebuild));
+        let gone = |all: &[Candidate], keep: &Keep| -> Vec<(BuildId, Reason)> { decide(all, |_| keep, None, now) };
+        let reasons =
+            |gone: Vec<(BuildId, Reason)>| -> Vec<Reason> { gone.into_iter().map(|(_, reason)| reason).collect() };
+        assert_eq!(reasons(gone(&all, &keep(2, 0, 0))), [Reason::Builds(2), Reason::Repeats]);
+        // The newest stays whatever its age, and with it what confirms it; one whose original is gone goes.
+        assert_eq!(gone(&all, &keep(0, 1, 0)).len(), 4);
+        let orphan = [originals[0].clone(), rebuild(&originals[1])];
+        assert_eq!(reasons(gone(&orphan, &keep(5, 0, 0))), [Reason::Repeats]);
+        let kept = [originals[0].clone(), Candidate { kept: true, ..rebuild(&originals[1]) }];
+        assert_eq!(gone(&kept, &keep(5, 0, 0)), []);
     }
 
     #[test]

@@ -74,7 +74,7 @@ impl Spool {
 
     fn is_kept(&self, end: End, id: &BuildId) -> bool {
         let pinned = self.layout().finished(end, id).join(file::PINNED);
-        pinned.symlink_metadata().is_ok() || self.layout().owed(id).exists()
+        pinned.symlink_metadata().is_ok() || self.layout().owed(id).exists() || self.is_linked(id)
     }
 
     /// Removes builds, and tells of each once it is gone durably. One that was pinned meanwhile, that somebody holds or has
@@ -116,9 +116,15 @@ fn candidate(build: &Build<'_>, by_disk: bool) -> Candidate {
     Candidate {
         id: build.id.clone(),
         good: build.place == Place::Ended(End::Done),
+        of: if build.id.is_rebuild() { repeated(build) } else { None },
         kept: false,
         weight: if by_disk { weigh(build) } else { Weight::default() },
     }
+}
+
+/// What a rebuild repeats. One that can't be read counts as a build like any other.
+fn repeated(build: &Build<'_>) -> Option<BuildId> {
+    build.request().ok().flatten()?.rebuild.map(|rebuild| rebuild.of)
 }
 
 /// What a build takes. What can't be read takes nothing.

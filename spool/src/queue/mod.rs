@@ -169,12 +169,13 @@ impl Spool {
         Ok(())
     }
 
-    /// The queued build of a job on a platform, if there is one.
+    /// The queued build of a job on a platform, if there is one that repeats no other.
     pub fn queued_of(&self, job: &JobName, platform: &Platform) -> Result<Option<Ticket>> {
         let part = format!("-{job}@{platform}-");
         let names = disk::names(&self.layout().queue(platform))?;
         let candidates = names.iter().filter(|name| name.contains(&part));
-        Ok(candidates.filter_map(|name| name.parse::<Ticket>().ok()).find(|ticket| ticket.id.job() == job))
+        let mut tickets = candidates.filter_map(|name| name.parse::<Ticket>().ok());
+        Ok(tickets.find(|ticket| ticket.id.job() == job && !ticket.id.is_rebuild()))
     }
 
     /// Moves a queued build to another priority, durably. False when it was taken meanwhile.

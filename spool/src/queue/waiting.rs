@@ -7,10 +7,26 @@ use crate::place::Ticket;
 use crate::spool::Spool;
 use std::collections::{BTreeMap, HashMap};
 
+/// The builds of a queue by job. Rebuilds are counted, and are in nobody's way.
+#[derive(Default)]
+struct Waiting {
+    jobs: HashMap<JobName, Ticket>,
+    count: usize,
+}
+
+impl Waiting {
+    fn add(&mut self, ticket: Ticket) {
+        self.count += 1;
+        if !ticket.id.is_rebuild() {
+            self.jobs.insert(ticket.id.job().clone(), ticket);
+        }
+    }
+}
+
 /// The queues' content by job. True while the jobs' lock is held, but for builds that are claimed meanwhile.
 pub struct Queues<'s> {
     spool: &'s Spool,
-    read: BTreeMap<Platform, HashMap<JobName, Ticket>>,
+    read: BTreeMap<Platform, Waiting>,
 }
 
 impl<'s> Queues<'s> {
@@ -21,7 +37,7 @@ impl<'s> Queues<'s> {
 
     /// The build of a job that waits on a platform.
     pub fn of(&mut self, job: &JobName, platform: &Platform) -> Result<Option<Ticket>> {
-        Ok(self.on(platform)?.get(job).cloned())
+        Ok(self.on(platform)?.jobs.get(job).cloned())
     }
 
     /// Makes sure that one more fits into a queue.
@@ -30,7 +46,7 @@ impl<'s> Queues<'s> {
     /// [`Kind::TryAgain`] when it has as many builds as it may have.
     pub fn make_room(&mut self, platform: &Platform) -> Result<()> {
         let most = self.spool.longest_queue();
-        if self.on(platform)?.len() < most {
+        if self.on(platform)?.count < most {
             return Ok(());
         }
         Err(Error::new(Kind::TryAgain, format!("the queue of {platform} is full: {most} builds wait in it"))
@@ -40,15 +56,15 @@ impl<'s> Queues<'s> {
     /// Notes a build that is about to be queued.
     pub fn add(&mut self, ticket: &Ticket) {
         if let Some(waiting) = self.read.get_mut(ticket.id.platform()) {
-            waiting.insert(ticket.id.job().clone(), ticket.clone());
+            waiting.add(ticket.clone());
         }
     }
 
-    fn on(&mut self, platform: &Platform) -> Result<&HashMap<JobName, Ticket>> {
+    fn on(&mut self, platform: &Platform) -> Result<&Waiting> {
         if !self.read.contains_key(platform) {
             let names = disk::names(&self.spool.layout().queue(platform))?;
-            let tickets = names.iter().filter_map(|name| name.parse::<Ticket>().ok());
-            let waiting = tickets.map(|ticket| (ticket.id.job().clone(), ticket)).collect();
+            let mut waiting = Waiting::default();
+            names.iter().filter_map(|name| name.parse().ok()).for_each(|ticket| waiting.add(ticket));
             self.read.insert(platform.clone(), waiting);
         }
         Ok(&self.read[platform])

@@ -68,15 +68,18 @@ pub fn life(lab: &Lab) {
     diary.job("many", "echo many; for n in $(seq 10); do echo many $n >f$n; done", &[]);
     diary.job("fails", "echo fails; echo half >half; exit 3", &["--retry-failures", "--retries", "1"]);
     diary.job("next", "echo next", &["--after", "few"]);
+    diary.job("sure", "echo sure >sure", &["--reproduce", "1"]);
     let go = lab.path("go").display().to_string();
     diary.job("slow", &format!("echo slow; while [ ! -e {go} ]; do sleep 0.02; done; echo over"), &[]);
     two_at_once(&diary);
     what_ends_owe(&diary);
+    confirmed(&diary);
     a_lost_worker(&diary, Path::new(&go));
     cancelled(&diary);
     timers(&diary);
     operators(&diary);
     kept_and_let_go(&diary);
+    imported(&diary);
 }
 
 /// Two workers, and what they build at the same time.
@@ -105,6 +108,21 @@ fn what_ends_owe(diary: &Diary<'_>) {
     assert!(diary.builds_of("fails").iter().all(retried));
     diary.builds_of("next").iter().for_each(|id| diary.ends(id, End::Done));
     worker.terminate();
+}
+
+/// A build is the latest once it was repeated.
+fn confirmed(diary: &Diary<'_>) {
+    let lab = diary.lab;
+    let id = diary.run("sure");
+    let worker = lab.local_worker("v5", &["--keep"]);
+    diary.ends(&id, End::Done);
+    diary.promised("", Promise::Count("sure".into(), 2));
+    once(lab);
+    wait_for("it is repeated", || diary.builds_of("sure").len() == 2);
+    diary.builds_of("sure").iter().filter(|one| **one != id).for_each(|one| diary.ends(one, End::Done));
+    diary.promised("", Promise::Latest(id));
+    worker.terminate();
+    once(lab);
 }
 
 /// A worker is killed with its server, and another one builds what it had.
@@ -233,4 +251,18 @@ fn kept_and_let_go(diary: &Diary<'_>) {
     diary.withdrawn(pinned(true));
     lab.ok(&["unpin", newer.id.as_str()]);
     diary.promised(&format!("unpinned {}", newer.id), pinned(false));
+}
+
+/// Builds of another builder come in, one of each end, and a schedule.
+fn imported(diary: &Diary<'_>) {
+    let lab = diary.lab;
+    let robur = Path::new(env!("CARGO_MANIFEST_DIR")).join("robur");
+    let import = |name: &str| lab.ok(&["import", robur.join(name).to_str().expect("UTF-8")]);
+    for name in ["full-exited.der", "full-old.der"] {
+        let said = import(name);
+        let id = said.trim().strip_prefix("imported ").expect("a build");
+        diary.promised(&said, Promise::of_end(&lab.build(id)));
+    }
+    let said = import("state-hello.der");
+    diary.promised(&said, Promise::Job("hello".into()));
 }

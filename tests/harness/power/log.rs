@@ -35,6 +35,8 @@ pub struct Node {
     pub is_dir: bool,
     /// Its first permissions.
     pub mode: u32,
+    /// Where it leads, when it is a symbolic link.
+    pub target: Option<PathBuf>,
 }
 
 /// The life.
@@ -83,7 +85,7 @@ impl Log {
     }
 
     fn empty() -> Log {
-        let inodes = vec![Node { is_dir: true, mode: 0o755 }];
+        let inodes = vec![Node { is_dir: true, mode: 0o755, target: None }];
         Log { inodes, live: BTreeMap::from([(0, BTreeMap::new())]), ..Log::default() }
     }
 
@@ -119,7 +121,7 @@ impl Log {
     }
 
     fn node(&mut self, is_dir: bool, mode: u32) -> Inode {
-        self.inodes.push(Node { is_dir, mode });
+        self.inodes.push(Node { is_dir, mode, target: None });
         let inode = self.inodes.len() - 1;
         if is_dir {
             self.live.insert(inode, BTreeMap::new());
@@ -185,6 +187,12 @@ impl Log {
                 if let (Some(inode), Some((dir, name))) = (self.find(&from, base), self.slot(&to, base)) {
                     self.push(Op::Names(vec![(dir, name, Some(inode))]), note);
                 }
+            }
+            Call::Symlink(target, path) if ours(&path) => {
+                let Some((dir, name)) = self.slot(&path, base) else { return };
+                let inode = self.node(false, 0o777);
+                self.inodes[inode].target = Some(target);
+                self.push(Op::Names(vec![(dir, name, Some(inode))]), note);
             }
             Call::Mode(path, mode) if ours(&path) => {
                 if let Some(inode) = self.find(&path, base) {
@@ -281,6 +289,9 @@ fn made(root: &Path) -> Vec<(u32, Call)> {
         let (path, meta) = (entry.path().to_owned(), entry.metadata().expect("there"));
         match first.get(&meta.ino()) {
             _ if meta.is_dir() => calls.push(Call::MakeDir(path)),
+            _ if meta.is_symlink() => {
+                calls.push(Call::Symlink(std::fs::read_link(&path).expect("a link"), path));
+            }
             Some(other) => calls.push(Call::Link(other.clone(), path)),
             None => {
                 first.insert(meta.ino(), path.clone());
@@ -302,7 +313,9 @@ fn pattern(path: &Path) -> String {
         let hex = part.bytes().all(|byte| byte.is_ascii_hexdigit());
         let name = match (parts[0], depth) {
             ("tmp", 1) => "DRAFT".to_owned(),
-            ("jobs" | "good", 1) if *part != ".lock" => "JOB.toml".to_owned(),
+            ("jobs" | "good", 1) if part.ends_with(".toml") => "JOB.toml".to_owned(),
+            ("jobs", 1) if *part != ".lock" => "JOB".to_owned(),
+            ("jobs", 3) => "PLATFORM".to_owned(),
             ("timers", 1) => "JOB".to_owned(),
             ("workers", 1) if *part != ".lock" => format!("WORKER.{extension}"),
             ("platforms", 1) => "PLATFORM.toml".to_owned(),

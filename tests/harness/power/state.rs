@@ -66,6 +66,8 @@ pub struct Choice {
 pub struct State {
     /// The files' contents and permissions; a directory has no content.
     nodes: BTreeMap<Inode, (Option<Vec<u8>>, u32)>,
+    /// Where symbolic links lead.
+    links: BTreeMap<Inode, PathBuf>,
     /// The names, parents first, below the directory that holds the spool.
     names: Vec<(PathBuf, Inode)>,
 }
@@ -159,7 +161,7 @@ impl<'l> Disk<'l> {
         let (mut names, mut modes) = (self.names.clone(), self.modes.clone());
         let kept = self.pending.iter().filter(|op| choice.kept.contains(op));
         kept.for_each(|op| apply(&self.log.ops[*op], &mut names, &mut modes));
-        let mut state = State { nodes: BTreeMap::new(), names: Vec::new() };
+        let mut state = State { nodes: BTreeMap::new(), links: BTreeMap::new(), names: Vec::new() };
         let mut open = vec![(PathBuf::new(), 0)];
         while let Some((path, dir)) = open.pop() {
             for (name, inode) in names.get(&dir).into_iter().flatten() {
@@ -168,6 +170,9 @@ impl<'l> Disk<'l> {
                 let node = &self.log.inodes[*inode];
                 if node.is_dir {
                     open.push((path, *inode));
+                }
+                if let Some(target) = &node.target {
+                    state.links.insert(*inode, target.clone());
                 }
                 state.nodes.entry(*inode).or_insert_with(|| {
                     let mode = modes.get(inode).copied().unwrap_or(node.mode);
@@ -248,7 +253,7 @@ impl State {
     pub fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         for (path, inode) in &self.names {
-            (path, self.nodes.get(inode)).hash(&mut hasher);
+            (path, self.nodes.get(inode), self.links.get(inode)).hash(&mut hasher);
         }
         hasher.finish()
     }
@@ -261,6 +266,9 @@ impl State {
             let path = base.join(path);
             match &self.nodes[inode] {
                 (None, _) => std::fs::create_dir(&path)?,
+                (Some(_), _) if self.links.contains_key(inode) => {
+                    std::os::unix::fs::symlink(&self.links[inode], &path)?;
+                }
                 (Some(_), _) if first.contains_key(inode) => std::fs::hard_link(&first[inode], &path)?,
                 (Some(content), mode) => {
                     std::fs::write(&path, content)?;

@@ -27,6 +27,8 @@ pub enum Call {
     Rename(PathBuf, PathBuf),
     /// A file got one more name.
     Link(PathBuf, PathBuf),
+    /// A symbolic link to the first was made.
+    Symlink(PathBuf, PathBuf),
     /// A file got these permissions.
     Mode(PathBuf, u32),
     /// A file, or a directory's entries, were made durable.
@@ -92,6 +94,8 @@ fn call(line: &str) -> Option<Call> {
         "renameat" | "renameat2" => Call::Rename(at(word(0), word(1)), at(word(2), word(3))),
         "link" => Call::Link(path(word(0)), path(word(1))),
         "linkat" => Call::Link(at(word(0), word(1)), at(word(2), word(3))),
+        "symlink" => Call::Symlink(path(word(0)), path(word(1))),
+        "symlinkat" => Call::Symlink(path(word(0)), at(word(1), word(2))),
         "chmod" => Call::Mode(path(word(0)), octal(1)),
         "fchmod" => Call::Mode(opened(word(0))?, octal(1)),
         "fchmodat" => Call::Mode(at(word(0), word(1)), octal(2)),

@@ -1,6 +1,7 @@
 //! What is promised of a spool, what mends one after a power cut, and which promises are broken then.
 
 use jiff::SignedDuration;
+use spool::build_id::BuildId;
 use spool::check::Finding;
 use spool::digest::Sha256;
 use spool::find::Build;
@@ -35,6 +36,8 @@ pub enum Promise {
     Pinned(String, bool),
     /// This build was removed.
     Gone(String),
+    /// The link to a job's latest build leads to this one.
+    Latest(String),
     /// There is this worker, or there is not.
     Worker(String, bool),
     /// This is a platform's state.
@@ -55,6 +58,7 @@ impl fmt::Display for Promise {
             Promise::Count(job, count) => write!(f, "count {job} {count}"),
             Promise::Pinned(id, pinned) => write!(f, "pinned {id} {pinned}"),
             Promise::Gone(id) => write!(f, "gone {id}"),
+            Promise::Latest(id) => write!(f, "latest {id}"),
             Promise::Worker(name, there) => write!(f, "worker {name} {there}"),
             Promise::Platform(name, state) => write!(f, "platform {name} {state}"),
             Promise::Drain(drains) => write!(f, "drain {drains}"),
@@ -80,6 +84,7 @@ impl FromStr for Promise {
             [kind, job, count] if kind == "count" => Promise::Count(job.clone(), count.parse().map_err(|_| wrong())?),
             [kind, id, pinned] if kind == "pinned" => Promise::Pinned(id.clone(), pinned == "true"),
             [kind, id] if kind == "gone" => Promise::Gone(id.clone()),
+            [kind, id] if kind == "latest" => Promise::Latest(id.clone()),
             [kind, name, there] if kind == "worker" => Promise::Worker(name.clone(), there == "true"),
             [kind, name, state] if kind == "platform" => Promise::Platform(name.clone(), state.clone()),
             [kind, drains] if kind == "drain" => Promise::Drain(drains == "true"),
@@ -135,6 +140,11 @@ impl Promise {
                 broken(now == *pinned, format!("{now}"))
             }
             Promise::Gone(id) => broken(spool.build(&id.parse()?)?.is_none(), "it is back".into()),
+            Promise::Latest(id) => {
+                let id: BuildId = id.parse()?;
+                let there = std::fs::read_link(spool.layout().latest(id.job(), id.platform()));
+                broken(there.as_ref().is_ok_and(|to| to.ends_with(id.as_str())), format!("{there:?}"))
+            }
             Promise::Worker(name, there) => {
                 let name = name.parse()?;
                 let known = spool.workers()?.get(&name).is_some_and(|worker| worker.is_ok());
@@ -193,6 +203,12 @@ fn pay(spool: &Spool) -> spool::error::Result<()> {
         }
         if ended.owed.remove(&Owed::Retry) && spool.retry_at(&ended, SignedDuration::ZERO).is_some() {
             spool.queue_retry(&ended, now)?;
+        }
+        if ended.owed.remove(&Owed::Rebuild) {
+            spool.queue_rebuilds(&ended, now)?;
+        }
+        if ended.owed.remove(&Owed::Latest) {
+            spool.relink_latest(&ended)?;
         }
         ended.owed.clear();
         spool.save_owed(&ended)?;

@@ -82,6 +82,20 @@ fn page(comparison: &Comparison, left: &Build<'_>, right: &Build<'_>, look: Look
     Ok(page + &artifacts(comparison, look))
 }
 
+/// Where two builds with different outputs part first, in a line or, for texts, a few.
+pub fn first_difference(left: &Build<'_>, right: &Build<'_>) -> Result<String> {
+    let comparison = Comparison::of(left, right)?;
+    let Some(Artifact { path, left: here, right: there }) = comparison.artifacts.first() else {
+        return Ok(format!("{} has another output, and what it has is the same", right.id));
+    };
+    let (Some(here), Some(there)) = (here, there) else {
+        let only = if here.is_some() { left } else { right };
+        return Ok(format!("{path} is in {} only", only.id));
+    };
+    let parts = content::compare(&here.file, &there.file, Look::plain())?;
+    Ok(format!("{path} of {} is another one\n{}", right.id, parts.trim_end()))
+}
+
 fn title(list: List) -> &'static str {
     match list {
         List::Environment => "Environment",

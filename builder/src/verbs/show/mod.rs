@@ -2,6 +2,7 @@
 
 mod page;
 
+use super::verify;
 use crate::args::ShowArgs;
 use crate::out;
 use serde::Serialize;
@@ -32,6 +33,7 @@ struct Record {
     lost: Vec<String>,
     reproduced_by: Vec<Other>,
     irreproducible_with: Vec<Other>,
+    rebuilds: Vec<verify::Row>,
     compare_with: Comparable,
 }
 
@@ -76,14 +78,14 @@ struct Comparable {
 /// Shows a build.
 pub fn run(spool: &Spool, args: &ShowArgs) -> Result<()> {
     let build = spool.resolve(&args.build)?;
-    let record = record(&build)?;
+    let record = record(spool, &build)?;
     match args.json {
         true => out::json(&record),
         false => out::print(&page::of(&record)),
     }
 }
 
-fn record(build: &Build<'_>) -> Result<Record> {
+fn record(spool: &Spool, build: &Build<'_>) -> Result<Record> {
     let result = build.result()?;
     let related = result.as_ref().map(|result| Related::to(build, result)).transpose()?.unwrap_or_default();
     let input = result.as_ref().and_then(|result| result.input);
@@ -99,6 +101,14 @@ fn record(build: &Build<'_>) -> Result<Record> {
         let is_main = result.main.as_ref().is_some_and(|main| main.path == *path);
         let is_input = result.inputs.contains(path);
         if is_main { Some(Role::Main) } else { is_input.then_some(Role::Input) }
+    };
+    // Only what repeats nothing itself is repeated.
+    let rebuilds = match &result {
+        Some(result) if !build.id.is_rebuild() => {
+            let rebuilds = spool.rebuilds_of(&build.id)?;
+            rebuilds.iter().map(|one| verify::row(one, result)).collect()
+        }
+        _ => Vec::new(),
     };
     Ok(Record {
         state: build.place.word(),
@@ -118,6 +128,7 @@ fn record(build: &Build<'_>) -> Result<Record> {
         result,
         reproduced_by: related.reproductions.into_iter().map(other).collect(),
         irreproducible_with: related.irreproducible.into_iter().map(other).collect(),
+        rebuilds,
         compare_with: Comparable {
             latest: related.latest.map(|build| build.id),
             next: related.next.map(|build| build.id),

@@ -2,6 +2,7 @@
 
 use super::{Artifact, Comparable, Other, Record, Role};
 use crate::text;
+use crate::verbs::verify;
 use jiff::Timestamp;
 use spool::build_id::BuildId;
 use spool::clock;
@@ -25,11 +26,22 @@ pub fn of(record: &Record) -> String {
     said += &information(record);
     said += &artifacts(record);
     said += &provenance(record);
+    said += &varied(record);
     said += &section("Lost to damage", &record.lost.iter().map(|name| vec![text::tame(name)]).collect::<Vec<_>>());
     let title = format!("Reproduced by {}", text::count(record.reproduced_by.len(), "build"));
     said += &others(&title, &record.reproduced_by);
     said += &others("Same input, different output (not reproducible!)", &record.irreproducible_with);
+    if !record.rebuilds.is_empty() {
+        said += &format!("Rebuilds\n{}", verify::rows(&record.rebuilds));
+    }
     said + &comparisons(&record.compare_with)
+}
+
+/// What a rebuild had different from the build that it repeats.
+fn varied(record: &Record) -> String {
+    let varied = record.result.iter().flat_map(|result| &result.varied);
+    let rows: Vec<Vec<String>> = varied.map(|(what, how)| vec![text::tame(what), text::tame(how)]).collect();
+    section("Varied", &rows)
 }
 
 /// What `builder diff` takes.
