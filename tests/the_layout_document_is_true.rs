@@ -115,6 +115,10 @@ fn what_every_kind_of_build_leaves_is_what_the_document_lists() {
         seen.contains("workers/WORKER.health")
     });
     worker.take();
+    wait_for("the index is there", || {
+        look(&lab, &mut seen);
+        seen.contains("index/builds.sqlite") && seen.contains("index/builds.sqlite-journal")
+    });
     lab.ended().iter().for_each(|build| drop(lab.ok(&["pin", build.id.as_str()])));
     look(&lab, &mut seen);
     damage_and_repair(&lab, &mut seen);

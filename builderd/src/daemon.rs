@@ -3,6 +3,7 @@
 use crate::ends::Ends;
 use crate::eyes::Eyes;
 use crate::hooks::Hooks;
+use crate::index::Waker;
 use crate::seals::Seals;
 use crate::timers::Timers;
 use jiff::{SignedDuration, Timestamp};
@@ -53,11 +54,12 @@ pub struct Daemon<'a> {
     stop: Arc<AtomicBool>,
     signals: UnixStream,
     swept: Option<Instant>,
+    index: Option<Waker>,
 }
 
 impl<'a> Daemon<'a> {
-    /// Gets ready to be told to stop.
-    pub fn new(spool: &'a Spool, config: &Config, once: bool) -> Result<Daemon<'a>> {
+    /// Gets ready to be told to stop. Who keeps the index is woken when something has changed.
+    pub fn new(spool: &'a Spool, config: &Config, index: Option<Waker>, once: bool) -> Result<Daemon<'a>> {
         let (signals, theirs) = UnixStream::pair().at("make", "a socket")?;
         signals.set_nonblocking(true).at("make", "a socket")?;
         let stop = Arc::new(AtomicBool::new(false));
@@ -85,6 +87,7 @@ impl<'a> Daemon<'a> {
             stop,
             signals,
             swept: None,
+            index,
         })
     }
 
@@ -111,6 +114,9 @@ impl<'a> Daemon<'a> {
     /// Takes in what has changed. The bell is drained before, so that what is rung meanwhile is looked at next.
     fn look(&mut self) {
         let rung = self.bell.drain();
+        if rung && let Some(index) = &self.index {
+            index.wake();
+        }
         let blind = self.eyes.as_fd().is_none();
         let rescan = if blind { RESCAN_BLIND } else { RESCAN };
         let all = (blind && rung) || self.looked.is_none_or(|at| at.elapsed() >= rescan);

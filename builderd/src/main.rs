@@ -16,6 +16,7 @@ mod errand;
 mod eyes;
 mod hooks;
 mod house;
+mod index;
 mod retention;
 mod seals;
 mod timers;
@@ -78,7 +79,8 @@ fn run(args: &Args) -> Result<()> {
     if let Some(weakness) = durability::weakness(spool.layout().root()) {
         tracing::warn!("{weakness}");
     }
-    let mut daemon = daemon::Daemon::new(&spool, &config, args.once)?;
+    let index = if args.once { None } else { index::start(&spool) };
+    let mut daemon = daemon::Daemon::new(&spool, &config, index, args.once)?;
     match args.once {
         true => retention::round(&spool, &config.keep),
         false => retention::start(&spool, &config.keep),

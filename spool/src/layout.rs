@@ -29,8 +29,12 @@ pub const DIRECTORIES: [&str; 19] = [
     "tmp",
 ];
 
-/// The files within a build's directory.
+/// The files within a build's directory, and those of the index.
 pub mod file {
+    /// The index.
+    pub const INDEX: &str = "builds.sqlite";
+    /// Its journal.
+    pub const INDEX_JOURNAL: &str = "builds.sqlite-journal";
     /// What was asked for.
     pub const BUILD: &str = "build.toml";
     /// What is executed.
@@ -114,6 +118,21 @@ impl Layout {
     /// The file that says which version of the layout this is.
     pub fn format(&self) -> PathBuf {
         self.root.join("format")
+    }
+
+    /// What is known of finished builds and can be had again.
+    pub fn index(&self) -> PathBuf {
+        self.root.join("index")
+    }
+
+    /// The index itself, a database of SQLite.
+    pub fn index_file(&self) -> PathBuf {
+        self.index().join(file::INDEX)
+    }
+
+    /// What SQLite needs to take back a change to it that was cut short.
+    pub fn index_journal(&self) -> PathBuf {
+        self.index().join(file::INDEX_JOURNAL)
     }
 
     /// What a repair did not understand.

@@ -13,6 +13,7 @@ use crate::disk::{self, Moved};
 use crate::error::{At, Result};
 use crate::job;
 use crate::layout::file;
+use crate::place::End;
 use crate::spool::Spool;
 use crate::tmp::{self, Draft};
 use fs2::FileExt;
@@ -61,7 +62,7 @@ impl Spool {
             repaired.failed.clear();
             let before = repaired.done.len();
             for finding in repaired.checked.findings.iter().filter(|finding| finding.cure.is_known()) {
-                match self.cure(finding, &lost) {
+                match self.cure_and_tell(finding, &lost) {
                     Ok(true) => repaired.done.push(finding.clone()),
                     Ok(false) => {}
                     Err(e) => repaired.failed.push((finding.clone(), e.to_string())),
@@ -73,6 +74,18 @@ impl Spool {
         }
         repaired.swept = self.sweep()?;
         Ok(repaired)
+    }
+
+    /// As [`Spool::cure`]. What the index knows of a finished build may be true no more, and builderd may take it in again
+    /// in between.
+    fn cure_and_tell(&self, finding: &Finding, lost: &LostAndFound<'_>) -> Result<bool> {
+        if !End::ALL.iter().any(|end| finding.path.starts_with(self.layout().ended(*end))) {
+            return self.cure(finding, lost);
+        }
+        self.drop_index()?;
+        let cured = self.cure(finding, lost)?;
+        self.drop_index()?;
+        Ok(cured)
     }
 
     /// Does what a finding asks for. False when there is nothing to do any more, or somebody else is at work there.

@@ -6,10 +6,10 @@
 //! and hooks may then happen twice.
 
 use super::Queued;
-use crate::build_id::{BuildId, is_rebuild};
+use crate::build_id::BuildId;
 use crate::disk;
+use crate::ended::Wanted;
 use crate::error::Result;
-use crate::find;
 use crate::name::JobName;
 use crate::place::{End, Place, Ticket};
 use crate::queue::{NewBuild, Queues};
@@ -210,13 +210,14 @@ impl Spool {
 
     /// How the build of the job before this one ended on the same platform; nothing when it is the first.
     pub fn end_before(&self, id: &BuildId) -> Result<Option<End>> {
-        let of_job = |name: &str| find::is_of(name, id.job(), Some(id.platform())) && !is_rebuild(name);
-        let before = |name: &str| name < id.as_str() && of_job(name);
-        let builds = self.ended_builds(1, before)?;
-        Ok(builds.into_iter().find_map(|build| match build.place {
-            Place::Ended(end) => Some(end),
-            _ => None,
-        }))
+        let before = Wanted {
+            job: Some(id.job()),
+            platform: Some(id.platform()),
+            before: Some(id),
+            rebuild: Some(false),
+            ..Wanted::default()
+        };
+        Ok(self.ended_as(1, &before)?.into_iter().find_map(|build| build.place.end()))
     }
 }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 use spool::Spool;
 use spool::artifact_path::ArtifactPath;
 use spool::build_id::BuildId;
-use spool::compare::Related;
+use spool::compare::{Known, Related};
 use spool::digest::Sha256;
 use spool::error::Result;
 use spool::find::Build;
@@ -92,7 +92,7 @@ fn record(spool: &Spool, build: &Build<'_>) -> Result<Record> {
     let result = build.result()?;
     let related = result.as_ref().map(|result| Related::to(build, result)).transpose()?.unwrap_or_default();
     let input = result.as_ref().and_then(|result| result.input);
-    let other = |(other, its): (Build<'_>, BuildResult)| Other {
+    let other = |(other, its): (Build<'_>, Known)| Other {
         platform: other.id.platform().clone(),
         same_input: input.is_some() && its.input == input,
         build: other.id,
