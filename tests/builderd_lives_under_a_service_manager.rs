@@ -1,5 +1,6 @@
 //! A service manager knows how builderd is: when it serves, that its round goes on, what it thinks of new settings, and
-//! that it ends. The other end of NOTIFY_SOCKET is here.
+//! that it ends. The other end of NOTIFY_SOCKET is here; what systemd itself says of the units is in
+//! `the_units_say_what_systemd_understands.rs`.
 
 #![cfg(target_os = "linux")]
 
