@@ -75,6 +75,8 @@ fn builderds_unit_fits_builderd() {
     assert_eq!(defaults.spool, Path::new("/var/lib/builder"));
     let worker = text("builder-worker@.service");
     assert!(worker.contains(&format!("ExecStart={} worker ", defaults.builder_run.display())));
+    // That directory is root's alone.
+    assert!(!worker.lines().any(|line| line.starts_with("ExecStart=") && line.contains("/etc/builder/workers")));
     assert!(
         text("sshd_config.d/builder.conf")
             .contains(&format!("{} authorized-keys %t %k", defaults.builder_run.display()))
