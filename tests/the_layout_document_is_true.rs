@@ -168,10 +168,11 @@ fn impossible(path: &str) -> bool {
     let over = path.starts_with("done/") || path.starts_with("failed/");
     let file = path.rsplit("/BUILD/").next().unwrap_or(path).rsplit("/TICKET/").next().unwrap_or(path);
     let once_begun = ["environment", "packages", "console.log", "console.times"];
-    let ends = ["result.toml", "manifest", "artifacts/", "artifacts/PATH"];
+    let ends = ["result.toml", "manifest", "artifacts/", "artifacts/PATH", "statement", "statement.sig"];
+    let afterwards = ["lost", "pinned", "signers", "provenance.json", "seal", "seal.sig"];
     let only_active = file.starts_with("upload/") || file == "lease.toml";
     let open = queued || active;
-    (open && ["lost", "pinned"].contains(&file))
+    (open && afterwards.contains(&file))
         || (queued && (only_active || once_begun.contains(&file) || ends.contains(&file)))
         || (over && only_active)
         // Seen only for an instant, if at all.

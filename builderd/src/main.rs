@@ -18,6 +18,7 @@ mod hooks;
 mod house;
 mod index;
 mod retention;
+mod seals;
 mod timers;
 
 use clap::Parser;
@@ -79,7 +80,7 @@ fn run(args: &Args) -> Result<()> {
         tracing::warn!("{weakness}");
     }
     let index = if args.once { None } else { index::start(&spool) };
-    let mut daemon = daemon::Daemon::new(&spool, &config, index)?;
+    let mut daemon = daemon::Daemon::new(&spool, &config, index, args.once)?;
     match args.once {
         true => retention::round(&spool, &config.keep),
         false => retention::start(&spool, &config.keep),

@@ -52,6 +52,7 @@ pub mod room;
 pub mod schedule;
 pub mod secret;
 pub mod session;
+pub mod sign;
 pub mod spool;
 pub mod store;
 pub mod suggest;

@@ -128,6 +128,22 @@ pub struct GetArgs {
     pub tar: bool,
 }
 
+/// Whose signatures.
+#[derive(Debug, Args)]
+pub struct VerifySignatureArgs {
+    /// A build's id or a part of it, or a job
+    pub build: String,
+    /// The keys that are trusted, as ssh-keygen(1) has them; - for standard input [default: those of the spool]
+    #[arg(long, value_name = "FILE")]
+    pub signers: Option<PathBuf>,
+    /// That the worker has not signed is no fault
+    #[arg(long)]
+    pub unsigned: bool,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// What to end.
 #[derive(Debug, Args)]
 pub struct CancelArgs {

@@ -39,7 +39,7 @@ fn directories(eye: &mut Eye<'_>) -> Result<()> {
 fn root(eye: &mut Eye<'_>) -> Result<()> {
     for entry in eye.entries(eye.layout().root())? {
         match entry.name.as_str() {
-            "format" | "lock" | "drain" => drop(eye.fits(&entry, Shape::File)),
+            "format" | "lock" | "drain" | "signers" => drop(eye.fits(&entry, Shape::File)),
             "socket" => drop(eye.fits(&entry, Shape::Socket)),
             "lost+found" => {}
             "index" => drop(eye.fits(&entry, Shape::Directory)),

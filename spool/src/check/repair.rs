@@ -114,13 +114,19 @@ impl Spool {
     }
 
     fn lose(&self, build: &Path, name: &str, why: &str, lost: &LostAndFound<'_>) -> Result<bool> {
+        let new = self.note_lost(build, name)?;
+        Ok(lost.take(&build.join(name), why)? || new)
+    }
+
+    /// Notes that a file of a build is not what it was. Durable on return. Says whether that is new.
+    fn note_lost(&self, build: &Path, name: &str) -> Result<bool> {
         let path = build.join(file::LOST);
         let known = disk::read_if_there(&path, LONGEST)?.unwrap_or_default();
         let mut names: BTreeSet<&str> = std::str::from_utf8(&known).unwrap_or_default().lines().collect();
         let new = names.insert(name);
         let text: String = names.iter().map(|name| format!("{name}\n")).collect();
         tmp::replace_file(self.layout(), &path, text.as_bytes())?;
-        Ok(lost.take(&build.join(name), why)? || new)
+        Ok(new)
     }
 
     fn move_build(&self, from: &Path, to: &Path, why: &str, lost: &LostAndFound<'_>) -> Result<bool> {
@@ -170,6 +176,10 @@ impl Spool {
                 let open = || File::open(path).map(BufReader::new).at("read", path);
                 let fits = console::fitting(open()?, log.metadata().map_or(0, |meta| meta.len())).at("read", path)?;
                 io::copy(&mut open()?.take(fits), &mut draft.handle()).at("copy", path)?;
+                // What is kept of it is not what was sealed.
+                if let Some(build) = path.parent().filter(|build| build.join(file::SEAL).exists()) {
+                    self.note_lost(build, &name)?;
+                }
             }
             None => {
                 let Some(bytes) = disk::read_if_there(path, LONGEST)? else { return Ok(false) };

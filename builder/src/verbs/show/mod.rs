@@ -16,6 +16,7 @@ use spool::find::Build;
 use spool::keep::Pin;
 use spool::name::{Platform, WorkerName};
 use spool::record::{Attempt, BuildResult, Lease, Request};
+use spool::sign::Claimed;
 use std::path::PathBuf;
 
 #[derive(Serialize)]
@@ -28,6 +29,8 @@ struct Record {
     lease: Option<Lease>,
     result: Option<BuildResult>,
     pinned: Option<Pin>,
+    /// The keys of who says to have signed it; nothing is checked.
+    signed_with: Claimed,
     lost_attempts: Vec<Attempt>,
     artifacts: Vec<Artifact>,
     lost: Vec<String>,
@@ -117,6 +120,7 @@ fn record(spool: &Spool, build: &Build<'_>) -> Result<Record> {
         request: build.request()?,
         lease: build.lease()?,
         pinned: build.pin(),
+        signed_with: build.claimed(),
         lost_attempts: build.attempts()?.list,
         artifacts: build
             .manifest()?
