@@ -86,15 +86,10 @@ impl Spool {
         let link = self.layout().latest(job, platform);
         let latest = match self.linked(&link) {
             Some(there) if there >= *id => None,
-            Some(_) => {
-                let build = self.build(id)?;
-                let wanted = self.confirmations(job)?;
-                build
-                    .map(|build| Ok((self.is_candidate(&build, wanted)?, build)))
-                    .transpose()?
-                    .filter(|(is, _)| *is)
-                    .map(|(_, build)| build)
-            }
+            Some(_) => match self.build(id)? {
+                Some(build) if self.is_candidate(&build, self.confirmations(job)?)? => Some(build),
+                _ => None,
+            },
             None => self.latest_on(job, platform)?,
         };
         match latest {
