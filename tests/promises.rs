@@ -39,7 +39,7 @@
 //! 22. Whatever is sent breaks nothing: `whatever_is_sent_breaks_nothing.rs`
 //! 23. What robur's builder left comes in whole or not at all, and goes out as it came: `what_robur_left_comes_in.rs`
 //! 24. A service of FreeBSD starts, stops and is seen as rc(8) has it, and a jail for one build leaves nothing behind:
-//!     `a_freebsd_service_does_what_rc_says.rs`
+//!     `a_freebsd_service_does_what_rc_says.rs`, `a_jail_for_one_build_leaves_nothing.rs`
 //!
 //! And at the door: `bad_input_is_refused_in_one_line.rs`, `the_client_finds_what_is_meant.rs`,
 //! `templates_build_what_they_say.rs`, `the_readme_is_true.rs`, `the_manual_names_what_there_is.rs`
