@@ -1,11 +1,12 @@
 //! As `each_disk_step_may_be_the_last.rs`, of a build from its claim to its end, and of what its worker uploads.
 
-use harness::{Lab, PLATFORM, Verb, house, put_copy};
+use harness::{Finished, Lab, PLATFORM, Verb, house, put_copy};
 use serde_json::{Value, json};
 use spool::digest::Sha256;
 use spool::disk;
 use spool::held::HeldBuild;
 use spool::place::{End, Place, Priority};
+use std::process::Command;
 
 /// What a worker says, in one piece.
 fn said(messages: &[(Value, &str)]) -> String {
@@ -178,4 +179,61 @@ fn of_a_requeue() {
         assert_eq!(std::fs::read(all[0].dir().join("console.log.1")).expect("a console"), b"printed");
     });
     assert!(steps > 15, "{steps}");
+}
+
+/// What a worker whose key the server knows says last, with its signature.
+fn signed(lab: &Lab, input: &str, id: &str) -> String {
+    let key = lab.add_worker("w");
+    let public = std::fs::read_to_string(key.with_extension("pub")).expect("a key");
+    let public: Vec<&str> = public.split(' ').take(2).collect();
+    let digest = |name: &str| Sha256::of(&std::fs::read(lab.build(id).dir().join(name)).expect("a file"));
+    let manifest: String = (0..2)
+        .map(|n| format!("{}  artifacts/bin/{n}/tool\n", Sha256::of(format!("artifact {n}\n").as_bytes())))
+        .collect();
+    let text = format!(
+        "builder statement 1\nbuild {id}\nworker w\nkey {}\nscript {}\nenvironment {}\nmanifest {}\noutcome exited 0\n",
+        public.join(" "),
+        digest("script"),
+        digest("environment"),
+        Sha256::of(manifest.as_bytes())
+    );
+    let file = lab.script("statement", &text);
+    let made = Finished::of(
+        Command::new("ssh-keygen").args(["-q", "-Y", "sign", "-n", "statement@builder", "-f"]).arg(&key).arg(&file),
+    );
+    assert_eq!(made.code, 0, "{made:?}");
+    let signature = std::fs::read_to_string(lab.path("statement.sig")).expect("a signature");
+    let (before, finish) = input.rsplit_once("{\"duration_ms\"").expect("a finish");
+    let signed = json!({"statement": text, "signature": signature});
+    format!("{before}{{\"signed\":{signed},\"duration_ms\"{finish}")
+}
+
+#[test]
+fn of_a_signed_end_and_its_seal() {
+    let lab = Lab::in_memory();
+    let input = uploaded(&lab, 2);
+    let id = lab.spool.active_builds().expect("readable").remove(0).id.to_string();
+    let serve = Verb::server(&lab, "w", signed(&lab, &input, &id));
+    let steps = lab.killed_at_each_step(&serve, |acknowledged| {
+        ended_or_queued(&lab, "job", End::Done, acknowledged);
+        if !lab.is_queued("job") {
+            let said = lab.builder(&["verify-signature", &id]);
+            assert_eq!(said.code, 0, "{said:?}");
+        }
+    });
+    assert!(steps > 30, "{steps}");
+}
+
+#[test]
+fn of_a_seal() {
+    let lab = Lab::in_memory();
+    let input = uploaded(&lab, 2);
+    let id = lab.spool.active_builds().expect("readable").remove(0).id.to_string();
+    Verb::server(&lab, "w", signed(&lab, &input, &id)).again(&lab);
+    let steps = lab.killed_at_each_step(&Verb::daemon(), |_| {
+        assert!(lab.spool.owing().expect("readable").is_empty());
+        let said = lab.builder(&["verify-signature", &id]);
+        assert_eq!(said.code, 0, "{said:?}");
+    });
+    assert!(steps > 30, "{steps}");
 }

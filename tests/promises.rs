@@ -38,7 +38,9 @@
 //! 21. What is not to be kept goes, and nothing else: `what_is_not_to_be_kept_goes.rs`
 //! 22. Whatever is sent breaks nothing: `whatever_is_sent_breaks_nothing.rs`
 //! 23. What robur's builder left comes in whole or not at all, and goes out as it came: `what_robur_left_comes_in.rs`
-//! 24. A service of FreeBSD starts, stops and is seen as rc(8) has it, and a jail for one build leaves nothing behind:
+//! 24. What is signed can be verified by anybody, with ssh-keygen(1) alone: `what_is_signed_can_be_verified_by_anybody.rs`
+//! 25. An index makes answers fast and changes none: `an_index_changes_no_answer.rs`
+//! 26. A service of FreeBSD starts, stops and is seen as rc(8) has it, and a jail for one build leaves nothing behind:
 //!     `a_freebsd_service_does_what_rc_says.rs`, `a_jail_for_one_build_leaves_nothing.rs`
 //!
 //! And at the door: `bad_input_is_refused_in_one_line.rs`, `the_client_finds_what_is_meant.rs`,

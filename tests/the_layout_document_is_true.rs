@@ -115,6 +115,10 @@ fn what_every_kind_of_build_leaves_is_what_the_document_lists() {
         seen.contains("workers/WORKER.health")
     });
     worker.take();
+    wait_for("the index is there", || {
+        look(&lab, &mut seen);
+        seen.contains("index/builds.sqlite") && seen.contains("index/builds.sqlite-journal")
+    });
     lab.ended().iter().for_each(|build| drop(lab.ok(&["pin", build.id.as_str()])));
     look(&lab, &mut seen);
     damage_and_repair(&lab, &mut seen);
@@ -164,10 +168,11 @@ fn impossible(path: &str) -> bool {
     let over = path.starts_with("done/") || path.starts_with("failed/");
     let file = path.rsplit("/BUILD/").next().unwrap_or(path).rsplit("/TICKET/").next().unwrap_or(path);
     let once_begun = ["environment", "packages", "console.log", "console.times"];
-    let ends = ["result.toml", "manifest", "artifacts/", "artifacts/PATH"];
+    let ends = ["result.toml", "manifest", "artifacts/", "artifacts/PATH", "statement", "statement.sig"];
+    let afterwards = ["lost", "pinned", "signers", "provenance.json", "seal", "seal.sig"];
     let only_active = file.starts_with("upload/") || file == "lease.toml";
     let open = queued || active;
-    (open && ["lost", "pinned"].contains(&file))
+    (open && afterwards.contains(&file))
         || (queued && (only_active || once_begun.contains(&file) || ends.contains(&file)))
         || (over && only_active)
         // Seen only for an instant, if at all.

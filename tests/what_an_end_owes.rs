@@ -117,7 +117,7 @@ fn a_retry_waits_longer_each_time() {
     // What is not owed any more is noted, and the retry is still to come.
     wait_for("the daemon has looked", || {
         std::fs::read_to_string(lab.root().join("owed").join(&id))
-            .is_ok_and(|text| text == "after\nrebuild\nlatest\nhooks\n")
+            .is_ok_and(|text| text == "after\nrebuild\nlatest\nseal\nhooks\n")
     });
     assert!(lab.spool.open_builds().expect("builds").is_empty());
     let ended = lab.spool.ended(&id.parse().expect("an id")).expect("readable").expect("there");

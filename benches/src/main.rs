@@ -8,6 +8,8 @@ mod console;
 mod idle;
 mod latency;
 mod load;
+mod million;
+mod past;
 mod peers;
 mod schedule;
 mod site;
@@ -36,6 +38,9 @@ struct Cli {
     /// Make an ext4 with a journal in a file of DIR, and measure there (root only)
     #[arg(long = "loop")]
     on_loop: bool,
+    /// How many builds `million` makes
+    #[arg(long, default_value_t = 1_000_000)]
+    builds: usize,
     /// How often each measurement is repeated
     #[arg(long, default_value_t = 5)]
     rounds: usize,
@@ -51,16 +56,21 @@ enum Section {
     Console,
     Schedule,
     Idle,
+    /// Only when it is named: it takes minutes and 10 GB
+    Million,
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     if !supervise::is_supervised() {
-        return supervise::run(&cli.dir, cli.on_loop);
+        return supervise::run(&cli.dir, cli.on_loop, cli.sections.contains(&Section::Million));
     }
     let site = Site { dir: supervise::directory(), rounds: cli.rounds };
     println!("{}", site.describe());
-    let wanted = |section: &Section| cli.sections.is_empty() || cli.sections.contains(section);
+    let wanted = |section: &Section| match cli.sections.is_empty() {
+        true => *section != Section::Million,
+        false => cli.sections.contains(section),
+    };
     for section in Section::value_variants().iter().filter(|section| wanted(section)) {
         let tables = match section {
             Section::Transitions => transitions::measure(&site),
@@ -70,6 +80,7 @@ fn main() -> ExitCode {
             Section::Console => console::measure(&site),
             Section::Schedule => schedule::measure(&site),
             Section::Idle => idle::measure(&site),
+            Section::Million => million::measure(&site, cli.builds),
         };
         for table in tables {
             println!("{table}");

@@ -116,7 +116,7 @@ fn one_by_one(site: &Site) -> f64 {
 }
 
 /// Clock ticks of CPU that a process has used, proc(5).
-fn ticks(pid: u32) -> u64 {
+pub fn ticks(pid: u32) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("its status");
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     [11, 12].iter().map(|n| fields[*n].parse::<u64>().expect("a number")).sum()

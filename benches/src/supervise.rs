@@ -13,8 +13,11 @@ use std::time::{Duration, Instant};
 /// Names the directory to the child.
 const VARIABLE: &str = "BUILDER_BENCHES_DIR";
 
-/// How large the file system in a file is, in MiB.
+/// How large the file system in a file is, in MiB, and when there are many builds; and for how many bytes it has an inode.
 const SIZE: usize = 7 << 10;
+const LARGE: usize = 11 << 10;
+const INODE: usize = 16 << 10;
+const MANY: usize = 4 << 10;
 
 /// Whether this is the child.
 pub fn is_supervised() -> bool {
@@ -27,14 +30,14 @@ pub fn directory() -> PathBuf {
 }
 
 /// Runs this program again, in a directory below `base` that goes afterwards with all that is in it.
-pub fn run(base: &Path, on_loop: bool) -> ExitCode {
+pub fn run(base: &Path, on_loop: bool, many_builds: bool) -> ExitCode {
     // Ctrl-C reaches the child as well; this process outlives it, to tidy up.
     for signal in [SIGINT, SIGTERM] {
         let _ = signal_hook::flag::register(signal, Arc::default());
     }
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     let dir = tempfile::Builder::new().prefix("benches.").tempdir_in(base).expect("a directory for the measurements");
-    let mount = on_loop.then(|| Mount::new(dir.path()));
+    let mount = on_loop.then(|| Mount::new(dir.path(), many_builds));
     let place = mount.as_ref().map_or(dir.path(), |mount| &mount.point);
     let program = std::env::current_exe().expect("this program's path");
     let mut child =
@@ -67,12 +70,13 @@ struct Mount {
 
 impl Mount {
     /// The file's blocks are written first, and the tables at once, so that nothing of this is measured later.
-    fn new(dir: &Path) -> Mount {
+    fn new(dir: &Path, many_builds: bool) -> Mount {
+        let (size, inode) = if many_builds { (LARGE, MANY) } else { (SIZE, INODE) };
         let (image, point) = (dir.join("ext4.img"), dir.join("ext4"));
         std::fs::create_dir(&point).expect("a mount point");
-        let fill = format!("dd if=/dev/zero of={} bs=1M count={SIZE} conv=fsync status=none", image.display());
+        let fill = format!("dd if=/dev/zero of={} bs=1M count={size} conv=fsync status=none", image.display());
         let make = format!(
-            "mkfs.ext4 -q -F -O has_journal -E nodiscard,lazy_itable_init=0,lazy_journal_init=0 {}",
+            "mkfs.ext4 -q -F -i {inode} -O has_journal -E nodiscard,lazy_itable_init=0,lazy_journal_init=0 {}",
             image.display()
         );
         let mount = format!("mount -o loop,nodiscard {} {}", image.display(), point.display());

@@ -84,7 +84,7 @@ pub fn judge(role: Role, name: Option<&Person>, command: &str) -> Result<Judged>
 fn greeting(args: &GateArgs) -> Error {
     let who = args.name.as_ref().map_or("this key".to_owned(), ToString::to_string);
     let may = match args.role {
-        Role::Read => "look: ls, next, history, latest, show, diff, find, log, watch, get, export",
+        Role::Read => "look: ls, next, history, latest, show, diff, find, verify-signature, log, watch, get, export",
         Role::Submit => "look, and submit: add, run, cancel",
         Role::Admin => "do every verb of builder",
     };
@@ -192,6 +192,8 @@ mod tests {
                     "find -",
                     "latest j --platform p",
                     "export --full x",
+                    "verify-signature x --signers -",
+                    "export --provenance x",
                     "diff a b --plain",
                     "diff j --json",
                     "repro j",
@@ -259,6 +261,7 @@ mod tests {
             "builder export --full x -o /tmp/x",
             "builder import - /etc/passwd",
             "builder import -n /etc",
+            "builder verify-signature x --signers /etc/passwd",
             "builder worker add w /etc/passwd --platform p",
             "sh -c id",
             "/usr/lib/openssh/sftp-server",

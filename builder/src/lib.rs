@@ -101,6 +101,7 @@ fn carry_out(root: &Path, config: &Config, verb: &Verb) -> Result<ExitCode> {
     match verb {
         Verb::Watch(args) => return verbs::watch::run(&spool, args),
         Verb::Diff(args) => return verbs::diff::run(&spool, args),
+        Verb::VerifySignature(args) => return verbs::verify_signature::run(&spool, args),
         Verb::Ls(args) => return verbs::ls::run(&spool, config, args),
         Verb::Import(args) => return verbs::import::run(&spool, config, args),
         Verb::Init | Verb::Gate(_) | Verb::Completion(_) | Verb::Complete(_) => {}

@@ -61,6 +61,11 @@ pub fn terms(verb: &Verb) -> Terms<'_> {
             None => (Some(Role::Read), Files::None),
         },
         Verb::Import(args) => (Some(Role::Admin), import_files(args)),
+        // ssh-keygen reads what was sent by a worker whose key sshd has read before, and no more than 16 KiB of it.
+        Verb::VerifySignature(args) => match &args.signers {
+            Some(signers) => (Some(Role::Read), Files::Input("signers", Some(signers))),
+            None => (Some(Role::Read), Files::None),
+        },
         Verb::Gc(args) if args.dry_run => (Some(Role::Read), Files::None),
         Verb::Gc(_) | Verb::Pin(_) | Verb::Unpin(_) => (Some(Role::Admin), Files::None),
         Verb::Check(args) if args.repair => (Some(Role::Admin), Files::None),

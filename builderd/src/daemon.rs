@@ -3,6 +3,8 @@
 use crate::ends::Ends;
 use crate::eyes::Eyes;
 use crate::hooks::Hooks;
+use crate::index::Waker;
+use crate::seals::Seals;
 use crate::timers::Timers;
 use jiff::{SignedDuration, Timestamp};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -52,11 +54,12 @@ pub struct Daemon<'a> {
     stop: Arc<AtomicBool>,
     signals: UnixStream,
     swept: Option<Instant>,
+    index: Option<Waker>,
 }
 
 impl<'a> Daemon<'a> {
-    /// Gets ready to be told to stop.
-    pub fn new(spool: &'a Spool, config: &Config) -> Result<Daemon<'a>> {
+    /// Gets ready to be told to stop. Who keeps the index is woken when something has changed.
+    pub fn new(spool: &'a Spool, config: &Config, index: Option<Waker>, once: bool) -> Result<Daemon<'a>> {
         let (signals, theirs) = UnixStream::pair().at("make", "a socket")?;
         signals.set_nonblocking(true).at("make", "a socket")?;
         let stop = Arc::new(AtomicBool::new(false));
@@ -73,13 +76,18 @@ impl<'a> Daemon<'a> {
             patience: Patience::of(config),
             leases_every: LEASES.min(grace / 4).max(Duration::from_millis(100)),
             timers: Timers::new(),
-            ends: Ends::new(Hooks::start(spool, config), SignedDuration::from_secs(config.retry_seconds.into())),
+            ends: Ends::new(
+                Hooks::start(spool, config),
+                Seals::start(spool, config, once),
+                SignedDuration::from_secs(config.retry_seconds.into()),
+            ),
             eyes: Eyes::open(&spool.layout().jobs()),
             looked: None,
             bell: Listener::new(spool.layout().wake_daemon())?,
             stop,
             signals,
             swept: None,
+            index,
         })
     }
 
@@ -94,7 +102,7 @@ impl<'a> Daemon<'a> {
             self.ends.look(self.spool, &self.timers, clock::now());
             self.sweep();
             if once {
-                self.ends.finish(self.spool);
+                self.ends.finish(self.spool, &self.timers, clock::now());
                 break;
             }
             self.sleep()?;
@@ -106,6 +114,9 @@ impl<'a> Daemon<'a> {
     /// Takes in what has changed. The bell is drained before, so that what is rung meanwhile is looked at next.
     fn look(&mut self) {
         let rung = self.bell.drain();
+        if rung && let Some(index) = &self.index {
+            index.wake();
+        }
         let blind = self.eyes.as_fd().is_none();
         let rescan = if blind { RESCAN_BLIND } else { RESCAN };
         let all = (blind && rung) || self.looked.is_none_or(|at| at.elapsed() >= rescan);

@@ -1,6 +1,7 @@
-//! What the ends of builds owe: jobs that come after, retries, rebuilds, the links to the latest, hooks.
+//! What the ends of builds owe: jobs that come after, retries, rebuilds, the links to the latest, the server's seal, hooks.
 
 use crate::hooks::Hooks;
+use crate::seals::Seals;
 use crate::timers::Timers;
 use jiff::{SignedDuration, Timestamp};
 use spool::Spool;
@@ -16,29 +17,40 @@ const AGAIN: SignedDuration = SignedDuration::from_secs(60);
 /// The ends that are being worked on.
 pub struct Ends {
     hooks: Hooks,
+    seals: Seals,
     retry: SignedDuration,
     /// Builds that are to be looked at later: because a retry waits, or something could not be done.
     later: BTreeMap<BuildId, Timestamp>,
+    /// Builds that are being sealed.
+    sealing: BTreeSet<BuildId>,
+    /// Builds that could not be sealed yet; their hooks don't wait for it.
+    unsealed: BTreeSet<BuildId>,
     /// Builds whose hooks run.
     hooked: BTreeSet<BuildId>,
 }
 
 impl Ends {
     /// Retries wait for `retry`, and longer each time.
-    pub fn new(hooks: Hooks, retry: SignedDuration) -> Ends {
-        Ends { hooks, retry, later: BTreeMap::new(), hooked: BTreeSet::new() }
+    pub fn new(hooks: Hooks, seals: Seals, retry: SignedDuration) -> Ends {
+        let none = BTreeSet::new;
+        Ends { hooks, seals, retry, later: BTreeMap::new(), sealing: none(), unsealed: none(), hooked: none() }
     }
 
     /// Does what can be done now.
     pub fn look(&mut self, spool: &Spool, timers: &Timers, now: Timestamp) {
+        self.collect_seals(spool, now);
         self.collect_hooks(spool);
         let owing = match spool.owing() {
             Ok(owing) => owing,
             Err(e) => return error!("what builds owe can't be read: {e}"),
         };
         self.later.retain(|id, _| owing.contains(id));
+        self.unsealed.retain(|id| owing.contains(id));
         for id in owing {
-            if self.hooked.contains(&id) || self.later.get(&id).is_some_and(|at| *at > now) {
+            if self.sealing.contains(&id)
+                || self.hooked.contains(&id)
+                || self.later.get(&id).is_some_and(|at| *at > now)
+            {
                 continue;
             }
             if let Err(e) = self.pay(spool, timers, &id, now) {
@@ -53,8 +65,15 @@ impl Ends {
         self.later.values().min().copied()
     }
 
-    /// Waits until all hooks have run.
-    pub fn finish(&mut self, spool: &Spool) {
+    /// Waits until all are sealed and all hooks have run.
+    pub fn finish(&mut self, spool: &Spool, timers: &Timers, now: Timestamp) {
+        while !self.sealing.is_empty() {
+            self.collect_seals(spool, now);
+            if !self.sealing.is_empty() && !self.seals.wait() {
+                break;
+            }
+        }
+        self.look(spool, timers, now);
         while !self.hooked.is_empty() && self.hooks.wait() {
             self.collect_hooks(spool);
         }
@@ -87,7 +106,15 @@ impl Ends {
             spool.relink_latest(&ended)?;
             ended.owed.remove(&Owed::Latest);
         }
-        if ended.owed.contains(&Owed::Hooks) && !self.run_hooks(spool, &ended) {
+        if ended.owed.contains(&Owed::Seal) {
+            match self.seals.seal(&ended) {
+                true => drop(self.sealing.insert(id.clone())),
+                false => drop(ended.owed.remove(&Owed::Seal)),
+            }
+        }
+        // They may want to pass the seal on.
+        let waits = self.sealing.contains(id) && !self.unsealed.contains(id);
+        if ended.owed.contains(&Owed::Hooks) && !waits && !self.run_hooks(spool, &ended) {
             ended.owed.remove(&Owed::Hooks);
         }
         if ended.owed == before { Ok(()) } else { spool.save_owed(&ended) }
@@ -104,20 +131,37 @@ impl Ends {
         true
     }
 
+    fn collect_seals(&mut self, spool: &Spool, now: Timestamp) {
+        while let Some((id, sealed)) = self.seals.done() {
+            self.sealing.remove(&id);
+            // Its hooks can run now, also when a retry has still to wait.
+            self.later.remove(&id);
+            if let Err(e) = sealed.and_then(|()| note(spool, &id, Owed::Seal)) {
+                error!(build = %id, "it can't be sealed: {e}");
+                self.later.insert(id.clone(), now.checked_add(AGAIN).unwrap_or(Timestamp::MAX));
+                self.unsealed.insert(id);
+            }
+        }
+    }
+
     fn collect_hooks(&mut self, spool: &Spool) {
         while let Some(id) = self.hooks.done() {
             self.hooked.remove(&id);
-            let noted = spool.ended(&id).and_then(|ended| match ended {
-                Some(mut ended) => {
-                    ended.owed.remove(&Owed::Hooks);
-                    spool.save_owed(&ended)
-                }
-                None => Ok(()),
-            });
-            if let Err(e) = noted {
+            if let Err(e) = note(spool, &id, Owed::Hooks) {
                 error!(build = %id, "that its hooks have run can't be noted: {e}");
             }
         }
+    }
+}
+
+/// Notes that a step is done.
+fn note(spool: &Spool, id: &BuildId, done: Owed) -> Result<()> {
+    match spool.ended(id)? {
+        Some(mut ended) => {
+            ended.owed.remove(&done);
+            spool.save_owed(&ended)
+        }
+        None => Ok(()),
     }
 }
 

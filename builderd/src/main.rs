@@ -16,7 +16,9 @@ mod errand;
 mod eyes;
 mod hooks;
 mod house;
+mod index;
 mod retention;
+mod seals;
 mod timers;
 
 use clap::Parser;
@@ -77,7 +79,8 @@ fn run(args: &Args) -> Result<()> {
     if let Some(weakness) = durability::weakness(spool.layout().root()) {
         tracing::warn!("{weakness}");
     }
-    let mut daemon = daemon::Daemon::new(&spool, &config)?;
+    let index = if args.once { None } else { index::start(&spool) };
+    let mut daemon = daemon::Daemon::new(&spool, &config, index, args.once)?;
     match args.once {
         true => retention::round(&spool, &config.keep),
         false => retention::start(&spool, &config.keep),

@@ -10,6 +10,9 @@ use spool::manifest::Manifest;
 use spool::place::Ticket;
 use spool::record::{self, Attempts, BuildResult, Lease, Request};
 use spool::session::Seen;
+use spool::sign::Seal;
+use spool::sign::armor::Signature;
+use spool::sign::statement::Signer;
 use spool::worker::Worker;
 use std::fmt::{Debug, Display};
 use std::path::Path;
@@ -27,6 +30,7 @@ pub fn records(bytes: &[u8]) {
         assert_eq!(result.outcome.succeeded(), result.outcome.exit_code() == 0);
     }
     manifest(bytes);
+    signatures(bytes);
     if let Ok(text) = std::str::from_utf8(bytes) {
         word::<BuildId>(text);
         word::<Ticket>(text);
@@ -46,6 +50,22 @@ fn record<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> Option<T> {
     let again: T = record::parse(path, &written).expect("what was written can be read");
     assert_eq!(record::to_bytes(&again).expect("it can be written"), written);
     Some(read)
+}
+
+/// Of what is signed there is one form only.
+fn signatures(bytes: &[u8]) {
+    match Signature::parse(bytes) {
+        Ok(signature) => assert_eq!(signature.as_str().as_bytes(), bytes),
+        Err(e) => is_a_line(&e),
+    }
+    match Seal::parse(bytes) {
+        Ok(seal) => assert_eq!(seal.to_bytes(), bytes),
+        Err(e) => is_a_line(&e),
+    }
+    match Signer::read(bytes) {
+        Ok(signer) => assert!(signer.line().is_none_or(|line| line.lines().count() == 1)),
+        Err(e) => is_a_line(&e),
+    }
 }
 
 fn manifest(bytes: &[u8]) {

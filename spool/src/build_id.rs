@@ -61,6 +61,35 @@ impl BuildId {
         }
     }
 
+    /// The build with this time in milliseconds since 1970 and this tail as a number; nothing when no build can have them.
+    #[cfg(feature = "index")]
+    pub(crate) fn of_numbers(time: i64, job: &JobName, platform: &Platform, tail: i64) -> Option<BuildId> {
+        let at = Timestamp::from_millisecond(time).ok()?;
+        let mut seed = [0; TAIL_LEN];
+        // One bit more says that it is a rebuild, whose first character is always the same.
+        let tail = u32::try_from(tail).ok().filter(|tail| *tail < 1 << (5 * TAIL_LEN + 1))?;
+        seed.iter_mut().rev().zip(0..).for_each(|(digit, n)| *digit = (tail >> (5 * n) & 31) as u8);
+        let id = BuildId::assemble(at, job, platform, &seed);
+        let rebuild = tail >> (5 * TAIL_LEN) == 1;
+        let fits = parse_time(&id.text[..BuildId::TIME_LEN]) == Some(at) && (!rebuild || seed[0] == 0);
+        fits.then(|| if rebuild { id.into_rebuild() } else { id })
+    }
+
+    /// Its time and its tail as [`BuildId::of_numbers`] takes them.
+    #[cfg(feature = "index")]
+    pub(crate) fn numbers(&self) -> (i64, i64) {
+        (self.time().as_millisecond(), BuildId::number_of_tail(self.tail()).unwrap_or_default())
+    }
+
+    /// A tail as a number; nothing when it is none.
+    #[cfg(feature = "index")]
+    pub(crate) fn number_of_tail(tail: &str) -> Option<i64> {
+        let digit = |byte: u8| TAIL_ALPHABET.iter().position(|one| *one == byte);
+        let number = |sum: i64, byte: u8| Some(sum << 5 | digit(byte)? as i64);
+        let (start, rest) = tail.strip_prefix(REBUILD).map_or((0, tail), |rest| (1 << 5, rest));
+        Some(rest).filter(|_| tail.len() == TAIL_LEN)?.bytes().try_fold(start, number)
+    }
+
     /// The name of a new rebuild that somebody asked for at `now`.
     pub fn unique_rebuild(now: Timestamp, of: &BuildId) -> Result<BuildId> {
         Ok(BuildId::unique(now, &of.job, &of.platform)?.into_rebuild())
@@ -183,6 +212,28 @@ mod tests {
         assert_eq!(again.month(), "2026-11");
         assert!(id.as_str().ends_with(&format!("-{}", again.tail())) && again.tail().len() == 6);
         assert_eq!(again.time().to_string(), "2026-11-24T09:47:01.123Z");
+    }
+
+    #[test]
+    #[cfg(feature = "index")]
+    fn an_id_is_two_numbers_and_its_names() {
+        for text in [
+            "20261124T094701.123Z-a@p-k3f9x2",
+            "20261124T094701.123Z-a@p-u3f9x2",
+            "20261124T094701.123Z-a@p-uzzzzz",
+            "20261124T094701.000Z-a@p-000000",
+            "99991230T215959.999Z-a@p-zzzzzz",
+        ] {
+            let id: BuildId = text.parse().unwrap();
+            let (time, tail) = id.numbers();
+            assert_eq!(BuildId::of_numbers(time, id.job(), id.platform(), tail), Some(id));
+        }
+        let (job, platform) = ("a".parse().unwrap(), "p".parse().unwrap());
+        for (time, tail) in [(i64::MAX, 0), (0, -1), (0, 1 << 31), (0, (1 << 30) + (1 << 25)), (-62_200_000_000_000, 0)]
+        {
+            assert_eq!(BuildId::of_numbers(time, &job, &platform, tail), None, "{time} {tail}");
+        }
+        assert!(["k3f9x", "k3f9x22", "k3f9xi", ""].iter().all(|text| BuildId::number_of_tail(text).is_none()));
     }
 
     #[test]

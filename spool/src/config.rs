@@ -60,6 +60,11 @@ pub struct Config {
     pub hook_seconds: u32,
     /// The directory of the jobs' secrets, `JOB/NAME`.
     pub secrets: PathBuf,
+    /// Whether builderd seals builds that are over.
+    pub seal: bool,
+    /// The private key with which it does, or the public half of one that an agent holds; see
+    /// [`Spool::server_key`].
+    pub signing_key: Option<PathBuf>,
     /// Where builderd listens for those who don't own the spool; see [`Config::socket`].
     pub socket: Option<PathBuf>,
     /// What a build may send, and how many may wait.
@@ -122,6 +127,8 @@ impl Default for Config {
             hooks: place::HOOKS.into(),
             hook_seconds: 60,
             secrets: place::SECRETS.into(),
+            seal: true,
+            signing_key: None,
             socket: None,
             limits: Limits::default(),
             keep: Keep::default(),

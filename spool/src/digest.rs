@@ -41,6 +41,11 @@ impl Sha256 {
         self.0
     }
 
+    /// A digest from its 32 bytes.
+    pub fn of_its_bytes(bytes: [u8; 32]) -> Sha256 {
+        Sha256(bytes)
+    }
+
     /// The first byte in hexadecimal: the store's shard.
     pub fn shard(&self) -> String {
         format!("{:02x}", self.0[0])

@@ -11,12 +11,13 @@ use crate::layout::file;
 use crate::manifest::Manifest;
 use crate::place::{End, Priority, Ticket};
 use crate::record::{self, Attempt, Attempts, BuildResult, Outcome};
+use crate::sign::Vouched;
 use crate::{tmp, wake};
 use jiff::Timestamp;
 use std::fs::File;
 
 /// What an attempt makes in a build's directory. The lease goes last: until then the attempt is known.
-pub(crate) const OF_AN_ATTEMPT: [&str; 9] = [
+pub(crate) const OF_AN_ATTEMPT: [&str; 11] = [
     file::CONSOLE,
     file::TIMES,
     file::RESULT,
@@ -25,14 +26,23 @@ pub(crate) const OF_AN_ATTEMPT: [&str; 9] = [
     file::UPLOAD,
     file::ENVIRONMENT,
     file::PACKAGES,
+    file::STATEMENT,
+    file::STATEMENT_SIGNATURE,
     file::LEASE,
 ];
 
 impl HeldBuild<'_> {
     /// Ends the build for good: durable on return, in `done/` when it exited 0, else in `failed/`.
-    pub fn finish(self, mut result: BuildResult, manifest: &Manifest) -> Result<End> {
+    pub fn finish(self, result: BuildResult, manifest: &Manifest) -> Result<End> {
+        self.finish_signed(result, manifest, None)
+    }
+
+    /// As [`HeldBuild::finish`], with what the worker has signed.
+    pub fn finish_signed(self, mut result: BuildResult, manifest: &Manifest, vouched: Option<&Vouched>) -> Result<End> {
         let dir = self.path();
-        self.tell_sides_apart(&mut result, manifest)?;
+        let inputs = self.input_files()?;
+        self.tell_sides_apart(&mut result, manifest, &inputs)?;
+        self.keep_statement(&mut result, manifest, &inputs, vouched)?;
         if manifest.is_empty() {
             // What could not be kept as a whole is not kept in part.
             disk::remove_tree(&dir.join(file::ARTIFACTS))?;
@@ -96,11 +106,13 @@ impl HeldBuild<'_> {
     }
 
     /// Notes what went in and what came out. What the job named and a script that succeeded did not leave is said.
-    fn tell_sides_apart(&self, result: &mut BuildResult, manifest: &Manifest) -> Result<()> {
+    fn tell_sides_apart(&self, result: &mut BuildResult, manifest: &Manifest, files: &[(&str, Sha256)]) -> Result<()> {
         // A request that can't be read names nothing, and keeps no build from ending.
         let (named, main) = self.request().map(|request| (request.inputs, request.main)).unwrap_or_default();
         let sides = Sides::of(manifest, &named);
-        result.input = self.input_digest(&sides.inputs)?;
+        // A worker that never said what environment it used has not said what went in.
+        let is_known = files.iter().any(|(name, _)| *name == file::ENVIRONMENT);
+        result.input = is_known.then(|| input_digest(self.id.platform(), files, &sides.inputs));
         result.output = sides.output_digest();
         result.manifest = (!sides.inputs.is_empty()).then(|| Sha256::of(&manifest.to_bytes()));
         result.inputs = sides.inputs.iter().map(|(path, _)| path.clone()).collect();
@@ -113,18 +125,16 @@ impl HeldBuild<'_> {
         Ok(())
     }
 
-    /// The digest over what went in; nothing when the worker never said what environment it used.
-    fn input_digest(&self, inputs: &Manifest) -> Result<Option<Sha256>> {
+    /// The digests of the files that went in, those that there are.
+    fn input_files(&self) -> Result<Vec<(&'static str, Sha256)>> {
         let mut digests = Vec::new();
         for name in [file::SCRIPT, file::ENVIRONMENT, file::PACKAGES] {
             let path = self.path().join(name);
-            match File::open(&path) {
-                Ok(open) => digests.push((name, Sha256::of_reader(open).at("read", &path)?.0)),
-                Err(_) if name == file::ENVIRONMENT => return Ok(None),
-                Err(_) => {}
+            if let Ok(open) = File::open(&path) {
+                digests.push((name, Sha256::of_reader(open).at("read", &path)?.0));
             }
         }
-        Ok(Some(input_digest(self.id.platform(), &digests, inputs)))
+        Ok(digests)
     }
 
     /// Puts a build that lost its worker back into its queue, or ends it as lost when it was tried often

@@ -83,7 +83,7 @@ impl Error {
         self.kind as u8
     }
 
-    fn io(verb: &str, path: &Path, source: io::Error) -> Error {
+    pub(crate) fn io(verb: &str, path: &Path, source: io::Error) -> Error {
         let (kind, hint) = classify(&source);
         Error {
             kind,

@@ -1,9 +1,10 @@
 //! Where builds are: by exact id, by job, by a part of the id. Plain reading, without a lock.
 
 use crate::artifact_path::ArtifactPath;
-use crate::build_id::{BuildId, is_rebuild};
+use crate::build_id::BuildId;
 use crate::console::ConsoleReader;
 use crate::disk;
+use crate::ended::Wanted;
 use crate::error::{Error, Kind, Result};
 use crate::layout::file;
 use crate::manifest::Manifest;
@@ -102,32 +103,6 @@ impl Spool {
         Ok(ids.map(|id| Build { spool: self, id, place: Place::Active }).collect())
     }
 
-    /// Finished builds whose name passes a test, the newest first; `most` of them at the most.
-    pub fn ended_builds(&self, most: usize, wanted: impl Fn(&str) -> bool) -> Result<Vec<Build<'_>>> {
-        let mut months: Vec<(String, End)> = Vec::new();
-        for end in End::ALL {
-            months.extend(disk::names(&self.layout().ended(end))?.into_iter().map(|month| (month, end)));
-        }
-        months.sort_by(|a, b| b.cmp(a));
-        let mut found: Vec<(String, End)> = Vec::new();
-        let mut last_month = String::new();
-        for (month, end) in months {
-            // Both directories of a month are read before it is known which builds are its newest.
-            if found.len() >= most && month != last_month {
-                break;
-            }
-            let (names, start) = (disk::names(&self.layout().ended(end).join(&month))?, month.replacen('-', "", 1));
-            found.extend(
-                names.into_iter().filter(|name| name.starts_with(&start) && wanted(name)).map(|one| (one, end)),
-            );
-            last_month = month;
-        }
-        // Names sort as ids do, and only as many are parsed as are wanted.
-        found.sort_unstable_by(|a, b| b.cmp(a));
-        let ids = found.iter().filter_map(|(name, end)| Some((name.parse::<BuildId>().ok()?, *end)));
-        Ok(ids.take(most).map(|(id, end)| Build { spool: self, id, place: Place::Ended(end) }).collect())
-    }
-
     /// The newest build of a job that repeats no other one, on a platform or anywhere: running before queued before
     /// finished ones.
     pub fn newest_of(&self, job: &JobName, platform: Option<&Platform>) -> Result<Option<Build<'_>>> {
@@ -139,19 +114,8 @@ impl Spool {
         if let Some(build) = active.or(open.first()) {
             return Ok(Some(build.clone()));
         }
-        Ok(self.ended_builds(1, |name| is_of(name, job, platform) && !is_rebuild(name))?.into_iter().next())
-    }
-
-    /// The finished builds of a job, on a platform or anywhere, the newest first; `most` of them at the most.
-    pub fn ended_of(&self, job: &JobName, platform: Option<&Platform>, most: usize) -> Result<Vec<Build<'_>>> {
-        self.ended_builds(most, |name| is_of(name, job, platform))
-    }
-
-    /// The newest build of a job that exited 0, and repeats no other one.
-    pub fn newest_done_of(&self, job: &JobName) -> Result<Option<Build<'_>>> {
-        let done = |build: &Build<'_>| build.place == Place::Ended(End::Done);
-        let builds = self.ended_builds(usize::MAX, |name| is_of(name, job, None) && !is_rebuild(name))?;
-        Ok(builds.into_iter().find(done))
+        let ended = Wanted { job: Some(job), platform, rebuild: Some(false), ..Wanted::default() };
+        Ok(self.ended_as(1, &ended)?.into_iter().next())
     }
 
     /// The build that a person means: an id, a job's newest, or a part of an id that only one build has.
@@ -212,32 +176,30 @@ impl Spool {
 
     /// Some builds whose ids have this part: all that wait or run, and a few of those that are over.
     fn with_part(&self, part: &str, platform: Option<&Platform>) -> Result<Vec<Build<'_>>> {
+        /// More than one is enough.
+        const FEW: usize = 3;
         if part.is_empty() {
             return Ok(Vec::new());
         }
         let wanted = |build: &Build<'_>| platform.is_none_or(|platform| build.id.platform() == platform);
         let mut found: Vec<_> =
             self.open_builds()?.into_iter().filter(|build| build.id.as_str().contains(part)).collect();
-        found.extend(self.ended_builds(if platform.is_some() { usize::MAX } else { 3 }, |name| name.contains(part))?);
         found.retain(wanted);
+        found.extend(self.ended_as(FEW, &Wanted { part: Some(part), platform, ..Wanted::default() })?);
         found.sort_by(|a, b| a.id.cmp(&b.id));
         found.dedup_by(|a, b| a.id == b.id);
         Ok(found)
     }
 }
 
-/// Whether a build's name is that of a build of this job, without parsing it: a month may have 100,000.
-pub(crate) fn is_of(name: &str, job: &JobName, platform: Option<&Platform>) -> bool {
-    let rest = name.get(BuildId::TIME_LEN..).and_then(|rest| rest.strip_prefix('-'));
-    let rest = rest.and_then(|rest| rest.strip_prefix(job.as_str())).and_then(|rest| rest.strip_prefix('@'));
-    rest.is_some_and(|rest| {
-        platform.is_none_or(|platform| rest.strip_prefix(platform.as_str()).is_some_and(|tail| tail.len() == 7))
-    })
-}
-
 impl<'s> Build<'s> {
     pub(crate) fn at(spool: &'s Spool, id: BuildId, place: Place) -> Build<'s> {
         Build { spool, id, place }
+    }
+
+    /// The spool that it is in.
+    pub(crate) fn spool(&self) -> &'s Spool {
+        self.spool
     }
 
     /// Its directory, as far as known; it may have moved.
@@ -331,32 +293,5 @@ impl<'s> Build<'s> {
             .or_else(|| self.dir().metadata().ok()?.modified().ok());
         let since_epoch = newest?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
         Timestamp::from_millisecond(i64::try_from(since_epoch.as_millis()).ok()?).ok()
-    }
-
-    /// The other finished builds of the same job, with how they ended, the newest first.
-    ///
-    /// A damaged record of one must not hide the others.
-    pub(crate) fn siblings(&self) -> Result<Vec<(Build<'s>, BuildResult)>> {
-        let builds = self.spool.ended_of(self.id.job(), None, usize::MAX)?;
-        let with_results = builds.into_iter().filter(|build| build.id != self.id).filter_map(|build| {
-            let result = build.result().ok().flatten()?;
-            Some((build, result))
-        });
-        Ok(with_results.collect())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_build_is_told_from_those_of_jobs_with_similar_names() {
-        let job = |text: &str| text.parse::<JobName>().unwrap();
-        let name = "20261124T094701.123Z-x-hello@debian-12-k3f9x2";
-        let platform = "debian-12".parse().unwrap();
-        assert!(is_of(name, &job("x-hello"), None) && is_of(name, &job("x-hello"), Some(&platform)));
-        assert!(!is_of(name, &job("hello"), None) && !is_of(name, &job("x"), None));
-        assert!(!is_of(name, &job("x-hello"), Some(&"debian".parse().unwrap())));
     }
 }

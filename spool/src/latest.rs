@@ -3,8 +3,9 @@
 
 use crate::build_id::BuildId;
 use crate::disk;
+use crate::ended::Wanted;
 use crate::error::Result;
-use crate::find::{Build, is_of};
+use crate::find::Build;
 use crate::job::Ended;
 use crate::layout::{Layout, file};
 use crate::name::{JobName, Platform};
@@ -23,7 +24,8 @@ impl Spool {
     pub fn latest_of(&self, job: &JobName) -> Result<BTreeMap<Platform, Build<'_>>> {
         let wanted = self.confirmations(job)?;
         let mut latest = BTreeMap::new();
-        for build in self.ended_of(job, None, usize::MAX)? {
+        let done = Wanted { job: Some(job), end: Some(End::Done), rebuild: Some(false), ..Wanted::default() };
+        for build in self.ended_as(usize::MAX, &done)? {
             if !latest.contains_key(build.id.platform()) && self.is_candidate(&build, wanted)? {
                 latest.insert(build.id.platform().clone(), build);
             }
@@ -34,14 +36,12 @@ impl Spool {
     /// The latest build of a job on a platform: reads one month of `done/` after the other, the newest first.
     fn latest_on(&self, job: &JobName, platform: &Platform) -> Result<Option<Build<'_>>> {
         let wanted = self.confirmations(job)?;
-        let done = self.layout().ended(End::Done);
-        let mut months = disk::names(&done)?;
-        months.sort();
-        for month in months.iter().rev() {
-            let mut names = disk::names(&done.join(month))?;
-            names.retain(|name| is_of(name, job, Some(platform)));
-            names.sort();
-            for id in names.iter().rev().filter_map(|name| name.parse().ok()) {
+        let done = Wanted { job: Some(job), platform: Some(platform), rebuild: Some(false), ..Wanted::default() };
+        let index = self.index();
+        for month in self.months()?.iter().filter(|month| month.end == End::Done) {
+            let mut ids = self.ids_in(index.as_ref(), month, &done)?;
+            ids.sort();
+            for id in ids.into_iter().rev() {
                 let build = Build::at(self, id, Place::Ended(End::Done));
                 if self.is_candidate(&build, wanted)? {
                     return Ok(Some(build));
@@ -86,15 +86,10 @@ impl Spool {
         let link = self.layout().latest(job, platform);
         let latest = match self.linked(&link) {
             Some(there) if there >= *id => None,
-            Some(_) => {
-                let build = self.build(id)?;
-                let wanted = self.confirmations(job)?;
-                build
-                    .map(|build| Ok((self.is_candidate(&build, wanted)?, build)))
-                    .transpose()?
-                    .filter(|(is, _)| *is)
-                    .map(|(_, build)| build)
-            }
+            Some(_) => match self.build(id)? {
+                Some(build) if self.is_candidate(&build, self.confirmations(job)?)? => Some(build),
+                _ => None,
+            },
             None => self.latest_on(job, platform)?,
         };
         match latest {

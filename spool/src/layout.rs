@@ -29,8 +29,12 @@ pub const DIRECTORIES: [&str; 19] = [
     "tmp",
 ];
 
-/// The files within a build's directory.
+/// The files within a build's directory, and those of the index.
 pub mod file {
+    /// The index.
+    pub const INDEX: &str = "builds.sqlite";
+    /// Its journal.
+    pub const INDEX_JOURNAL: &str = "builds.sqlite-journal";
     /// What was asked for.
     pub const BUILD: &str = "build.toml";
     /// What is executed.
@@ -59,6 +63,24 @@ pub mod file {
     pub const PINNED: &str = "pinned";
     /// The files whose content is lost.
     pub const LOST: &str = "lost";
+    /// What worker and server say of the build, in brief.
+    pub const STATEMENT: &str = "statement";
+    /// The worker's signature of that.
+    pub const STATEMENT_SIGNATURE: &str = "statement.sig";
+    /// The key with which the worker signs, for ssh-keygen(1).
+    pub const SIGNERS: &str = "signers";
+    /// What was made of what, for others to read, signed by the server.
+    pub const PROVENANCE: &str = "provenance.json";
+    /// The digests of the build's files.
+    pub const SEAL: &str = "seal";
+    /// The server's signature of those.
+    pub const SEAL_SIGNATURE: &str = "seal.sig";
+
+    /// Whether this is `console.log.N` or `console.times.N`.
+    pub fn is_earlier_console(name: &str) -> bool {
+        let number = [CONSOLE, TIMES].iter().find_map(|stem| name.strip_prefix(stem)?.strip_prefix('.'));
+        number.is_some_and(|number| number.parse::<u32>().is_ok_and(|n| n > 0 && n.to_string() == number))
+    }
 }
 
 /// The root of a spool, as a maker of paths.
@@ -96,6 +118,21 @@ impl Layout {
     /// The file that says which version of the layout this is.
     pub fn format(&self) -> PathBuf {
         self.root.join("format")
+    }
+
+    /// What is known of finished builds and can be had again.
+    pub fn index(&self) -> PathBuf {
+        self.root.join("index")
+    }
+
+    /// The index itself, a database of SQLite.
+    pub fn index_file(&self) -> PathBuf {
+        self.index().join(file::INDEX)
+    }
+
+    /// What SQLite needs to take back a change to it that was cut short.
+    pub fn index_journal(&self) -> PathBuf {
+        self.index().join(file::INDEX_JOURNAL)
     }
 
     /// What a repair did not understand.
@@ -236,6 +273,16 @@ impl Layout {
     /// The keys that sshd(8) accepts for the spool's owner, whose home is the spool.
     pub fn authorized_keys(&self) -> PathBuf {
         self.root.join(".ssh").join("authorized_keys")
+    }
+
+    /// The server's own key, unless builder.toml names another one: that of whom the spool belongs to.
+    pub fn server_key(&self) -> PathBuf {
+        self.root.join(".ssh").join("builder-server")
+    }
+
+    /// The public keys of the server, for ssh-keygen(1).
+    pub fn signers(&self) -> PathBuf {
+        self.root.join("signers")
     }
 
     /// A shard of the store: all objects whose digest starts with the same byte.

@@ -23,6 +23,7 @@ pub struct Spool {
     layout: Layout,
     longest_queue: usize,
     reserve: Reserve,
+    indexed: bool,
 }
 
 /// What [`Spool::init`] met.
@@ -90,6 +91,7 @@ impl Spool {
         for shard in layout.shards() {
             disk::make_dir(&shard)?;
         }
+        disk::make_dir(&layout.index())?;
         for name in DIRECTORIES {
             disk::sync_dir(&layout.directory(name))?;
         }
@@ -111,7 +113,7 @@ impl Spool {
     }
 
     fn at(layout: Layout) -> Spool {
-        Spool { layout, longest_queue: LONGEST_QUEUE, reserve: Reserve::default() }
+        Spool { layout, longest_queue: LONGEST_QUEUE, reserve: Reserve::default(), indexed: true }
     }
 
     /// The same spool with another limit for its queues.
@@ -122,6 +124,16 @@ impl Spool {
     /// The same spool with another reserve.
     pub fn with_reserve(self, reserve: Reserve) -> Spool {
         Spool { reserve, ..self }
+    }
+
+    /// The same spool, of which every question is answered from the directories.
+    pub fn without_index(self) -> Spool {
+        Spool { indexed: false, ..self }
+    }
+
+    /// Whether questions are asked of the index first.
+    pub(crate) fn uses_index(&self) -> bool {
+        self.indexed
     }
 
     /// What is kept free on its file system.

@@ -1,39 +1,27 @@
 //! How long a build usually takes: as long as the last one that succeeded.
 
-use crate::build_id::BuildId;
-use crate::disk;
+use crate::ended::Wanted;
 use crate::error::Result;
-use crate::find::is_of;
-use crate::layout::file;
 use crate::name::{JobName, Platform};
 use crate::place::End;
-use crate::record::{self, BuildResult};
 use crate::spool::Spool;
 
 impl Spool {
     /// How many milliseconds the newest successful build of a job took on a platform; nothing when there is none.
-    ///
-    /// Reads the names of one month of `done/` after the other, the newest first, until one has such a build.
     pub fn usual_duration(&self, job: &JobName, platform: &Platform) -> Result<Option<u64>> {
-        let done = self.layout().ended(End::Done);
-        let mut months = disk::names(&done)?;
-        months.sort();
-        for month in months.iter().rev() {
-            let names = disk::names(&done.join(month))?.into_iter();
-            let newest = names.filter(|name| is_of(name, job, Some(platform))).max();
-            if let Some(Ok(id)) = newest.map(|name| name.parse::<BuildId>()) {
-                let result = record::read::<BuildResult>(&self.layout().finished(End::Done, &id).join(file::RESULT));
-                return Ok(result?.map(|result| result.duration_ms));
-            }
+        let done = Wanted { job: Some(job), platform: Some(platform), end: Some(End::Done), ..Wanted::default() };
+        match self.ended_as(1, &done)?.first() {
+            Some(build) => Ok(build.result()?.map(|result| result.duration_ms)),
+            None => Ok(None),
         }
-        Ok(None)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Outcome;
+    use crate::layout::file;
+    use crate::record::{self, BuildResult, Outcome};
     use jiff::Timestamp;
 
     #[test]

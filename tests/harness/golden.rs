@@ -187,6 +187,7 @@ fn redactions(lab: &Lab) -> Redactions {
         ("[INSTANT]", r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d+Z"),
         ("[MONTH]", r"/(?<redacted>\d{4}-\d{2})/"),
         ("[SECONDS]", r"\[ *\d+\.\d{3}\]"),
+        ("[KEY]", r"(?m)(?<redacted>SHA256:[A-Za-z0-9+/]{43})(?:[^A-Za-z0-9+/]|$)"),
         ("[TOOK]", r"\b\d+\.\ds\b"),
     ] {
         let pattern = regex::Regex::new(pattern).expect("a pattern");

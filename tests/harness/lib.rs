@@ -7,6 +7,7 @@ pub mod house;
 mod liar;
 mod network;
 pub mod oracle;
+pub mod past;
 mod person;
 pub mod power;
 mod process;

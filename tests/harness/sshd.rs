@@ -160,7 +160,8 @@ impl Sshd {
         Running::start(name, &mut command, &lab.path(&format!("{name}.log")))
     }
 
-    fn worker_program(&self, lab: &Lab, name: &str, key: &Path, words: &[&str]) -> Command {
+    /// A worker that comes in over SSH with its own key, to be started.
+    pub fn worker_program(&self, lab: &Lab, name: &str, key: &Path, words: &[&str]) -> Command {
         let mut command = lab.program("builder-run");
         command.arg("worker").arg(self.url()).arg("--identity").arg(key);
         command.arg("--known-hosts").arg(lab.path("known_hosts"));

@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 use spool::artifact_path::ArtifactPath;
 use spool::build_id::BuildId;
 use spool::digest::Sha256;
-use spool::name::{Platform, SecretName};
+use spool::name::{Platform, SecretName, WorkerName};
 use spool::rebuild::Vary;
 use spool::record::Outcome;
+use spool::worker::PublicKey;
 use std::collections::BTreeMap;
 
 /// What the server says.
@@ -51,6 +52,9 @@ pub enum ToWorker {
         /// Which rebuild this is: each has other values.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         rebuild: Option<u32>,
+        /// As whom the worker signs what it says of the build; missing when the server knows no key of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signer: Option<Box<Signer>>,
         /// Bytes of script.
         n: usize,
     },
@@ -175,6 +179,9 @@ pub enum ToServer {
         /// What was made different for a rebuild, and how.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         varied: BTreeMap<String, String>,
+        /// The statement of the build, when the worker signs it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signed: Option<Signed>,
     },
     /// The worker must stop: give its build to another one.
     Abandon {
@@ -185,6 +192,24 @@ pub enum ToServer {
     Ping,
     /// The answer to `ping`.
     Pong,
+}
+
+/// A worker as the server knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signer {
+    /// Its name.
+    pub worker: WorkerName,
+    /// Its public key.
+    pub key: PublicKey,
+}
+
+/// What a worker vouches for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Signed {
+    /// See [`spool::sign::statement`]; at most 16 KiB.
+    pub statement: String,
+    /// Its signature as ssh-keygen(1) writes it; at most 16 KiB.
+    pub signature: String,
 }
 
 /// An artifact that the worker has.

@@ -3,7 +3,7 @@
 pub mod inbox;
 pub mod message;
 
-pub use message::{Offer, ToServer, ToWorker};
+pub use message::{Offer, Signed, Signer, ToServer, ToWorker};
 
 /// The versions of the protocol that this program speaks: the lowest and the highest.
 pub const PROTOCOL: [u32; 2] = [1, 1];

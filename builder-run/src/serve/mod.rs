@@ -5,6 +5,7 @@ mod building;
 mod confine;
 mod link;
 pub mod session;
+mod signed;
 mod space;
 mod streams;
 mod throttle;

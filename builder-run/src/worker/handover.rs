@@ -7,6 +7,7 @@ use crate::protocol::{Offer, ToServer, ToWorker};
 use crate::sftp::client::Upload;
 use spool::digest::Sha256;
 use spool::error::{At, Error, Kind, Result};
+use spool::manifest::Manifest;
 use spool::record::Outcome;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -34,11 +35,14 @@ impl Ran {
 /// when the worker was told to stop and the server can't be reached.
 pub fn hand_over(talk: &mut Talk<'_>, room: Option<&Room>, ran: Ran, varied: BTreeMap<String, String>) -> Result<bool> {
     let collected = room.map(|room| collect(&room.output())).unwrap_or_default();
-    let finish = ToServer::Finish {
+    let offers = collected.offers.iter().map(|offer| (offer.path.clone(), offer.sha256));
+    let signed = Manifest::new(offers).ok().and_then(|manifest| talk.sign(&manifest, &ran.outcome));
+    let mut finish = ToServer::Finish {
         outcome: ran.outcome,
         duration_ms: ran.duration.as_millis() as u64,
         executable: collected.executable.clone(),
         skipped: collected.skipped.clone(),
+        signed,
         varied,
     };
     let mut asked_to_stop = false;
@@ -64,6 +68,10 @@ pub fn hand_over(talk: &mut Talk<'_>, room: Option<&Room>, ran: Ran, varied: BTr
             News::Uploaded => talk.say(finish.clone()),
             News::Refused(reason) => {
                 talk.say(ToServer::Withdraw { reason });
+                // What was signed is not what the build ends with.
+                if let ToServer::Finish { signed, .. } = &mut finish {
+                    *signed = None;
+                }
                 talk.say(finish.clone());
             }
             News::Again => {

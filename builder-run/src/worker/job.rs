@@ -1,6 +1,7 @@
 //! A build as the worker gets it.
 
 use super::secrets::Secrets;
+pub use crate::protocol::Signer;
 use spool::build_id::BuildId;
 use spool::rebuild::Vary;
 use std::time::Duration;
@@ -18,6 +19,8 @@ pub struct Job {
     pub console_bytes: u64,
     pub secrets: Secrets,
     pub source_date: Option<i64>,
+    /// As whom the worker signs; nothing when the server knows no key of it.
+    pub signer: Option<Signer>,
     /// What is to be different from the build that it repeats.
     pub vary: Vec<Vary>,
     /// Which rebuild it is; 0 when it repeats nothing.

@@ -16,6 +16,7 @@ mod process;
 mod reconnect;
 mod secrets;
 mod session;
+mod sign;
 mod signals;
 mod ssh;
 mod strays;
@@ -94,6 +95,7 @@ impl<'a> Worker<'a> {
             instance: session::fresh_instance(),
             signals: Signals::listen(&mailbox)?,
             household: Household::default(),
+            pen: sign::Pen::default(),
             connecting: Mutex::new(()),
         };
         let pause = Duration::from_secs(1);

@@ -78,6 +78,13 @@ impl Place {
         Ok(path)
     }
 
+    /// Puts down the worker's public key, with which an agent is asked for the other half.
+    pub fn public_key(&self, key: &str) -> Result<PathBuf> {
+        let path = self.root.join("key.pub");
+        std::fs::write(&path, format!("{key}\n")).at("write", &path)?;
+        Ok(path)
+    }
+
     /// A fresh directory for a build, with the script in it. What a killed worker left goes first.
     pub fn room(&self, script: &[u8], names: Names) -> Result<Room> {
         for left in Names::ROOMS.map(|name| self.root.join(name)) {

@@ -8,6 +8,7 @@ use super::link::Link;
 use super::local::Local;
 use super::place::Place;
 use super::secrets::Secrets;
+use super::sign::Pen;
 use super::signals::Signals;
 use super::ssh::Ssh;
 use super::strays::Household;
@@ -36,6 +37,7 @@ pub struct Reach {
     pub instance: String,
     pub signals: Signals,
     pub household: Household,
+    pub pen: Pen,
     /// Held while a connection is made.
     pub connecting: Mutex<()>,
 }
@@ -112,6 +114,7 @@ impl Session {
                         silence_seconds,
                         console_bytes,
                         source_date,
+                        signer,
                         vary,
                         rebuild,
                         n: _,
@@ -128,6 +131,7 @@ impl Session {
                         vary,
                         rebuild: rebuild.unwrap_or(0),
                         console_bytes,
+                        signer: signer.map(|signer| *signer),
                         timeout: Duration::from_secs(timeout_seconds),
                         silence: silence_seconds.map(Duration::from_secs),
                     }));

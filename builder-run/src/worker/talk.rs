@@ -6,13 +6,16 @@ use super::job::Job;
 use super::process::Process;
 use super::reconnect::{Back, Reconnect};
 use super::session::{Reach, Session};
+use super::sign::sign;
 use super::system::Inputs;
 use super::{ended_by_server, upload};
-use crate::protocol::{ToServer, ToWorker};
+use crate::protocol::{Signed, ToServer, ToWorker};
 use crate::sftp::client::Upload;
 use spool::digest::Sha256;
 use spool::error::{Error, Kind, Result};
 use spool::layout::file;
+use spool::manifest::Manifest;
+use spool::record::Outcome;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -109,6 +112,13 @@ impl<'w> Talk<'w> {
         let mut inputs = BTreeMap::from([(file::ENVIRONMENT.to_owned(), Sha256::of(self.environment))]);
         inputs.extend(self.inputs.packages().map(|(_, digest)| (file::PACKAGES.to_owned(), digest)));
         self.say(ToServer::Accept { id: self.job.id.clone(), inputs });
+    }
+
+    /// Signs what was made of the build.
+    pub fn sign(&self, artifacts: &Manifest, outcome: &Outcome) -> Option<Signed> {
+        let mut inputs = vec![(file::ENVIRONMENT, Sha256::of(self.environment))];
+        inputs.extend(self.inputs.packages().map(|(_, digest)| (file::PACKAGES, digest)));
+        sign(self.reach, self.job, inputs, artifacts, outcome)
     }
 
     /// Says something, if there is a connection. What is said after [`News::Again`] must be said again.

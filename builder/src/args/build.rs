@@ -6,11 +6,18 @@ use std::path::{Path, PathBuf};
 /// Whose builds.
 #[derive(Debug, Args)]
 pub struct HistoryArgs {
-    /// The job's name
-    pub name: String,
+    /// The job's name [default: all jobs, with --failed or --days]
+    #[arg(required_unless_present_any = ["failed", "days"])]
+    pub name: Option<String>,
     /// Only builds of this platform
     #[arg(long, value_name = "PLATFORM")]
     pub platform: Option<String>,
+    /// Only those that did not exit 0
+    #[arg(long)]
+    pub failed: bool,
+    /// Only those that ended in the last N days
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=36500))]
+    pub days: Option<u32>,
     /// So many of the newest
     #[arg(short = 'n', default_value_t = 20, value_name = "N")]
     pub most: usize,
@@ -119,6 +126,22 @@ pub struct GetArgs {
     /// Write them to standard output as a tar archive instead
     #[arg(long, conflicts_with_all = ["output", "force"])]
     pub tar: bool,
+}
+
+/// Whose signatures.
+#[derive(Debug, Args)]
+pub struct VerifySignatureArgs {
+    /// A build's id or a part of it, or a job
+    pub build: String,
+    /// The keys that are trusted, as ssh-keygen(1) has them; - for standard input [default: those of the spool]
+    #[arg(long, value_name = "FILE")]
+    pub signers: Option<PathBuf>,
+    /// That the worker has not signed is no fault
+    #[arg(long)]
+    pub unsigned: bool,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What to end.

@@ -22,11 +22,14 @@ pub struct ImportArgs {
 
 /// What goes out, and in which form.
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("form").required(true).args(["full"])))]
+#[command(group(ArgGroup::new("form").required(true).args(["full", "provenance"])))]
 pub struct ExportArgs {
     /// As robur's builder writes it, which builder-web takes
     #[arg(long)]
     pub full: bool,
+    /// As SLSA provenance in a signed envelope: what was made of what
+    #[arg(long)]
+    pub provenance: bool,
     /// The file to write, which must not be there [default: standard output]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,

@@ -9,7 +9,8 @@ mod verify;
 
 pub use access::{CompleteArgs, CompletionArgs, GateArgs, Shell};
 pub use build::{
-    CancelArgs, DiffArgs, FindArgs, GetArgs, HistoryArgs, LatestArgs, LogArgs, PinArgs, ShowArgs, UnpinArgs, WatchArgs,
+    CancelArgs, DiffArgs, FindArgs, GetArgs, HistoryArgs, LatestArgs, LogArgs, PinArgs, ShowArgs, UnpinArgs,
+    VerifySignatureArgs, WatchArgs,
 };
 pub use exchange::{ExportArgs, ImportArgs};
 pub use job::{AddArgs, EditArgs, HowArgs, NextArgs, RmArgs, RunArgs, SetArgs, WhenArgs};
@@ -127,6 +128,8 @@ pub enum Verb {
     Repro(ReproArgs),
     /// Copy a build's artifacts
     Get(GetArgs),
+    /// Check who has signed a build, and that it is what they signed
+    VerifySignature(VerifySignatureArgs),
     /// End a queued or a running build
     Cancel(CancelArgs),
     /// Name the newest build of a job that exited 0, on each platform

@@ -38,14 +38,14 @@ pub fn takes(verb: &[&str], argument: &str) -> Option<Takes> {
     Some(match (verb, argument) {
         (["export"], "output") => File,
         (_, "spool" | "output") => Directory,
-        (_, "files" | "config" | "script" | "from" | "key" | "what") => File,
+        (_, "files" | "config" | "script" | "from" | "key" | "what" | "signers") => File,
         (_, "every") => Words(&["hourly", "daily", "weekly", "never"]),
         (["gate"], "role") => Words(&["read", "submit", "admin"]),
         (_, "tz") => Zone,
         (_, "after") => JobOrNone,
         (["set" | "edit" | "rm" | "run" | "next" | "history" | "latest"], "name") => Job,
         (["cancel"], "build") => Build(|place| !matches!(place, Place::Ended(_))),
-        (["get" | "pin" | "unpin" | "verify" | "repro" | "export"], "build") => {
+        (["get" | "pin" | "unpin" | "verify" | "repro" | "export" | "verify-signature"], "build") => {
             Build(|place| matches!(place, Place::Ended(_)))
         }
         (["diff"], "left" | "right") => Build(|place| matches!(place, Place::Ended(_))),

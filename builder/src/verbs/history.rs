@@ -1,15 +1,17 @@
-//! `builder history`: how the builds of a job went, the newest first.
+//! `builder history`: how the builds of a job went, or which of all have failed lately, the newest first.
 
 use crate::args::HistoryArgs;
 use crate::terminal::{Fit, Look, Row, Style, Table, cell};
 use crate::{out, text};
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
-use spool::Spool;
 use spool::build_id::BuildId;
 use spool::digest::Sha256;
 use spool::error::{Error, Kind, Result};
 use spool::name::{JobName, Platform};
+use spool::place::End;
 use spool::record::BuildResult;
+use spool::{Spool, clock};
 use std::collections::HashMap;
 
 /// Stands behind an output that is not the one of the build before.
@@ -27,24 +29,76 @@ struct Listed {
     result: Option<BuildResult>,
 }
 
-/// Lists the finished builds of a job.
+/// Lists finished builds.
 pub fn run(spool: &Spool, args: &HistoryArgs) -> Result<()> {
-    let name: JobName = args.name.parse()?;
+    let name = args.name.as_deref().map(str::parse::<JobName>).transpose()?;
     let platform = args.platform.as_deref().map(str::parse::<Platform>).transpose()?;
-    let listed = listed(spool, &name, platform.as_ref(), args.most)?;
-    if listed.is_empty() && spool.newest_of(&name, None)?.is_none() {
-        spool.job(&name)?;
+    let listed = match &name {
+        Some(name) if !args.failed && args.days.is_none() => listed(spool, name, platform.as_ref(), args.most)?,
+        _ => filtered(spool, name.as_ref(), platform.as_ref(), args)?,
+    };
+    if let Some(name) = &name
+        && listed.is_empty()
+        && spool.newest_of(name, None)?.is_none()
+    {
+        spool.job(name)?;
     }
     if args.json {
         return out::json(&listed);
     }
     if listed.is_empty() {
-        let place = platform.map(|platform| format!(" on {platform}")).unwrap_or_default();
-        return Err(Error::new(Kind::NoInput, format!("no build of {name} is over yet{place}"))
-            .hint(format!("`builder run {name}` queues one")));
+        return Err(none(name.as_ref(), platform.as_ref(), args));
     }
-    let lines = table(&listed, Look::of_stdout());
+    let lines = table(&listed, name.is_none(), Look::of_stdout());
     out::print(&lines.iter().map(|line| format!("{line}\n")).collect::<String>())
+}
+
+fn none(name: Option<&JobName>, platform: Option<&Platform>, args: &HistoryArgs) -> Error {
+    let of = name.map(|name| format!(" of {name}")).unwrap_or_default();
+    let place = platform.map(|platform| format!(" on {platform}")).unwrap_or_default();
+    let what = match (args.failed, args.days) {
+        (false, None) => format!("no build{of} is over yet{place}"),
+        (true, None) => format!("no build{of} has failed{place}"),
+        (failed, Some(days)) => {
+            let ended = if failed { "failed" } else { "ended" };
+            format!("no build{of} has {ended}{place} in the last {}", text::count(days as usize, "day"))
+        }
+    };
+    let error = Error::new(Kind::NoInput, what);
+    match name {
+        Some(name) if !args.failed && args.days.is_none() => error.hint(format!("`builder run {name}` queues one")),
+        _ => error,
+    }
+}
+
+/// Those that failed, or that ended lately.
+fn filtered(
+    spool: &Spool,
+    name: Option<&JobName>,
+    platform: Option<&Platform>,
+    args: &HistoryArgs,
+) -> Result<Vec<Listed>> {
+    let builds: Vec<(BuildId, Option<BuildResult>)> = match args.days {
+        None => {
+            let failed = spool.failed_of(name, platform, args.most)?.into_iter();
+            failed.map(|build| (build.id.clone(), build.result().ok().flatten())).collect()
+        }
+        Some(days) => {
+            let since = clock::now().checked_sub(SignedDuration::from_hours(24 * i64::from(days)));
+            let all = spool.ended_since(since.unwrap_or(Timestamp::MIN), args.failed.then_some(End::Failed))?;
+            let wanted = |id: &BuildId| {
+                name.is_none_or(|name| id.job() == name) && platform.is_none_or(|platform| id.platform() == platform)
+            };
+            let wanted = all.into_iter().filter(|(build, _)| wanted(&build.id));
+            wanted.map(|(build, result)| (build.id, Some(result))).take(args.most).collect()
+        }
+    };
+    let listed = builds.into_iter().map(|(build, result)| {
+        let output = result.as_ref().and_then(|result| result.output);
+        let before = output.map_or(Ok(None), |_| spool.output_before(&build))?;
+        Ok(Listed { output_changed: before.is_some() && before != output, result, build })
+    });
+    listed.collect()
 }
 
 /// So many of the newest; one more is read for each platform, to compare the oldest with.
@@ -73,15 +127,21 @@ fn mark(listed: &mut [Listed]) {
     }
 }
 
-fn table(listed: &[Listed], look: Look) -> Vec<String> {
-    let columns = &[Fit::Fixed, Fit::Words, Fit::Name, Fit::Words, Fit::Fixed, Fit::Fixed, Fit::Below];
-    Table { columns, rows: listed.iter().map(row).collect() }.lines(look)
+/// With the jobs, where they are several.
+fn table(listed: &[Listed], jobs: bool, look: Look) -> Vec<String> {
+    let columns = &[Fit::Fixed, Fit::Words, Fit::Name, Fit::Name, Fit::Words, Fit::Fixed, Fit::Fixed, Fit::Below];
+    Table { columns, rows: listed.iter().map(|one| row(one, jobs)).collect() }.lines(look)
 }
 
 /// The end of an id is short, and enough for `builder show`.
-fn row(one: &Listed) -> Row {
-    let mut row =
-        vec![cell(one.build.tail()), cell(text::minute(one.build.time())), cell(one.build.platform().as_str())];
+fn row(one: &Listed, jobs: bool) -> Row {
+    let job = if jobs { one.build.job().as_str() } else { "" };
+    let mut row = vec![
+        cell(one.build.tail()),
+        cell(text::minute(one.build.time())),
+        cell(job),
+        cell(one.build.platform().as_str()),
+    ];
     let Some(result) = &one.result else {
         row.push(cell("its record is damaged").styled(Style::Bad));
         return row.into();
@@ -103,7 +163,6 @@ fn row(one: &Listed) -> Row {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jiff::Timestamp;
     use spool::record::Outcome;
 
     fn build(id: &str, output: Option<&str>) -> Listed {
@@ -135,7 +194,7 @@ mod tests {
 
     #[test]
     fn all_lines_have_eighty_columns_at_the_most() {
-        let lines = table(&rows(), Look { terminal: None, colour: false });
+        let lines = table(&rows(), false, Look { terminal: None, colour: false });
         assert!(lines.iter().all(|line| line.chars().count() <= 80), "{lines:#?}");
         assert_eq!(lines[0].split_whitespace().next(), Some("00000e"));
         assert!(lines.iter().any(|line| line.contains(&"w".repeat(24))), "no name is shortened in a pipe");

@@ -25,5 +25,6 @@ pub mod run;
 pub mod set;
 pub mod show;
 pub mod verify;
+pub mod verify_signature;
 pub mod watch;
 pub mod worker;

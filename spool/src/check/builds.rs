@@ -6,7 +6,7 @@ use super::finding::{Cure, Invariant};
 use crate::build_id::BuildId;
 use crate::disk;
 use crate::error::Result;
-use crate::layout::file;
+use crate::layout::file::{self, is_earlier_console};
 use crate::name::Platform;
 use crate::place::{End, Ticket};
 use crate::record::{self, Attempts, BuildResult, Request};
@@ -16,6 +16,10 @@ use std::path::{Path, PathBuf};
 
 /// The files of a build that fit, by name.
 pub type Members = BTreeMap<String, Entry>;
+
+/// The files that no build has before it is over.
+const OF_WHAT_IS_OVER: [&str; 6] =
+    [file::LOST, file::PINNED, file::SIGNERS, file::PROVENANCE, file::SEAL, file::SEAL_SIGNATURE];
 
 /// Where builds were seen, in the order in which they move on.
 type Seen = BTreeMap<BuildId, Vec<Entry>>;
@@ -145,7 +149,7 @@ fn unserved(eye: &mut Eye<'_>, dir: &Entry, id: &BuildId) -> Result<()> {
     if !eye.fits(dir, Shape::Directory) {
         return Ok(());
     }
-    let members = members(eye, dir, |name| ![file::LOST, file::PINNED].contains(&name))?;
+    let members = members(eye, dir, |name| !OF_WHAT_IS_OVER.contains(&name))?;
     let ended =
         members.get(file::RESULT).is_some_and(|entry| matches!(record::read::<BuildResult>(&entry.path), Ok(Some(_))));
     if ended && eye.layout().owed(id).exists() {
@@ -201,18 +205,18 @@ fn shape_of(name: &str) -> Option<Shape> {
         | file::TIMES
         | file::RESULT
         | file::PINNED
-        | file::LOST => Some(Shape::File),
+        | file::LOST
+        | file::STATEMENT
+        | file::STATEMENT_SIGNATURE
+        | file::SIGNERS
+        | file::PROVENANCE
+        | file::SEAL
+        | file::SEAL_SIGNATURE => Some(Shape::File),
         file::SCRIPT | file::ENVIRONMENT | file::PACKAGES | file::MANIFEST => Some(Shape::Content),
         file::ARTIFACTS | file::UPLOAD => Some(Shape::Directory),
         _ if is_earlier_console(name) => Some(Shape::File),
         _ => None,
     }
-}
-
-/// `console.log.N` and `console.times.N`.
-pub fn is_earlier_console(name: &str) -> bool {
-    let number = [file::CONSOLE, file::TIMES].iter().find_map(|stem| name.strip_prefix(stem)?.strip_prefix('.'));
-    number.is_some_and(|number| number.parse::<u32>().is_ok_and(|n| n > 0 && n.to_string() == number))
 }
 
 /// A build is trusted where it has come farthest. One that moves meanwhile is the same directory in both places.

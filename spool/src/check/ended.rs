@@ -57,7 +57,10 @@ pub fn look(eye: &mut Eye<'_>, dir: &Entry, end: End, month: &str, id: &BuildId)
         Some(entry) => lost(eye, entry)?,
         None => BTreeSet::new(),
     };
-    Over { dir, members, result, lost }.look(eye)
+    let over = Over { dir, members, result, lost };
+    let before = eye.found.len();
+    over.look(eye)?;
+    over.sealed(eye, id, before)
 }
 
 fn place(eye: &mut Eye<'_>, dir: &Entry, end: End, month: &str, id: &BuildId, result: &BuildResult) {

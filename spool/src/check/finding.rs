@@ -44,6 +44,7 @@ invariants! {
     14 Written "Jobs, workers, platforms and pins can be read, and the jobs fit together."
     15 Noted "What builder notes for itself can be read: `attempts.toml`, and the files in `good/`, `timers/`, `owed/` and of workers."
     16 Meant "What is in `good/`, `timers/` and `jobs/JOB/` is of a job that is there, and links lead to builds of it that exited 0."
+    17 Sealed "What the `seal` of a build lists is there, with the digest that it says, and nothing else that it could list; `seal.sig` is its signature by a key of `signers`."
 }
 
 impl std::fmt::Display for Invariant {

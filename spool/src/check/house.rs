@@ -4,7 +4,7 @@ use super::eye::{Entry, Eye, Shape};
 use super::finding::{Cure, Invariant};
 use crate::build_id::BuildId;
 use crate::error::Result;
-use crate::layout::DIRECTORIES;
+use crate::layout::{DIRECTORIES, file};
 use crate::name::{Platform, WorkerName};
 use crate::tmp;
 
@@ -13,6 +13,7 @@ pub fn look(eye: &mut Eye<'_>) -> Result<()> {
     directories(eye)?;
     root(eye)?;
     wake(eye)?;
+    index(eye)?;
     for entry in eye.entries(&eye.layout().tmp())? {
         eye.counts.leftovers += usize::from(tmp::is_left_over(&entry.path));
     }
@@ -38,10 +39,22 @@ fn directories(eye: &mut Eye<'_>) -> Result<()> {
 fn root(eye: &mut Eye<'_>) -> Result<()> {
     for entry in eye.entries(eye.layout().root())? {
         match entry.name.as_str() {
-            "format" | "lock" | "drain" => drop(eye.fits(&entry, Shape::File)),
+            "format" | "lock" | "drain" | "signers" => drop(eye.fits(&entry, Shape::File)),
             "socket" => drop(eye.fits(&entry, Shape::Socket)),
             "lost+found" => {}
+            "index" => drop(eye.fits(&entry, Shape::Directory)),
             name if name.starts_with('.') || DIRECTORIES.contains(&name) => {}
+            _ => eye.foreign(&entry),
+        }
+    }
+    Ok(())
+}
+
+/// What is in it can be had again, so nothing but the names matters.
+fn index(eye: &mut Eye<'_>) -> Result<()> {
+    for entry in eye.entries(&eye.layout().index())? {
+        match entry.name.as_str() {
+            file::INDEX | file::INDEX_JOURNAL => drop(eye.fits(&entry, Shape::File)),
             _ => eye.foreign(&entry),
         }
     }

@@ -11,6 +11,7 @@ mod finding;
 mod house;
 mod lost;
 mod repair;
+mod sealed;
 mod store;
 mod words;
 

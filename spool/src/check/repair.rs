@@ -13,6 +13,7 @@ use crate::disk::{self, Moved};
 use crate::error::{At, Result};
 use crate::job;
 use crate::layout::file;
+use crate::place::End;
 use crate::spool::Spool;
 use crate::tmp::{self, Draft};
 use fs2::FileExt;
@@ -61,7 +62,7 @@ impl Spool {
             repaired.failed.clear();
             let before = repaired.done.len();
             for finding in repaired.checked.findings.iter().filter(|finding| finding.cure.is_known()) {
-                match self.cure(finding, &lost) {
+                match self.cure_and_tell(finding, &lost) {
                     Ok(true) => repaired.done.push(finding.clone()),
                     Ok(false) => {}
                     Err(e) => repaired.failed.push((finding.clone(), e.to_string())),
@@ -73,6 +74,18 @@ impl Spool {
         }
         repaired.swept = self.sweep()?;
         Ok(repaired)
+    }
+
+    /// As [`Spool::cure`]. What the index knows of a finished build may be true no more, and builderd may take it in again
+    /// in between.
+    fn cure_and_tell(&self, finding: &Finding, lost: &LostAndFound<'_>) -> Result<bool> {
+        if !End::ALL.iter().any(|end| finding.path.starts_with(self.layout().ended(*end))) {
+            return self.cure(finding, lost);
+        }
+        self.drop_index()?;
+        let cured = self.cure(finding, lost)?;
+        self.drop_index()?;
+        Ok(cured)
     }
 
     /// Does what a finding asks for. False when there is nothing to do any more, or somebody else is at work there.
@@ -101,13 +114,19 @@ impl Spool {
     }
 
     fn lose(&self, build: &Path, name: &str, why: &str, lost: &LostAndFound<'_>) -> Result<bool> {
+        let new = self.note_lost(build, name)?;
+        Ok(lost.take(&build.join(name), why)? || new)
+    }
+
+    /// Notes that a file of a build is not what it was. Durable on return. Says whether that is new.
+    fn note_lost(&self, build: &Path, name: &str) -> Result<bool> {
         let path = build.join(file::LOST);
         let known = disk::read_if_there(&path, LONGEST)?.unwrap_or_default();
         let mut names: BTreeSet<&str> = std::str::from_utf8(&known).unwrap_or_default().lines().collect();
         let new = names.insert(name);
         let text: String = names.iter().map(|name| format!("{name}\n")).collect();
         tmp::replace_file(self.layout(), &path, text.as_bytes())?;
-        Ok(lost.take(&build.join(name), why)? || new)
+        Ok(new)
     }
 
     fn move_build(&self, from: &Path, to: &Path, why: &str, lost: &LostAndFound<'_>) -> Result<bool> {
@@ -157,6 +176,10 @@ impl Spool {
                 let open = || File::open(path).map(BufReader::new).at("read", path);
                 let fits = console::fitting(open()?, log.metadata().map_or(0, |meta| meta.len())).at("read", path)?;
                 io::copy(&mut open()?.take(fits), &mut draft.handle()).at("copy", path)?;
+                // What is kept of it is not what was sealed.
+                if let Some(build) = path.parent().filter(|build| build.join(file::SEAL).exists()) {
+                    self.note_lost(build, &name)?;
+                }
             }
             None => {
                 let Some(bytes) = disk::read_if_there(path, LONGEST)? else { return Ok(false) };

@@ -57,16 +57,23 @@ impl Spool {
     /// The finished builds that have a content as an artifact, the newest first. One whose manifest can't be read is none
     /// of them.
     pub fn having(&self, content: &Sha256) -> Result<Vec<Having<'_>>> {
+        let index = self.index();
+        let index = index.as_ref();
         // Builds with the same artifacts share one manifest: it is read once.
         let mut read: HashMap<(u64, u64), Vec<ArtifactPath>> = HashMap::new();
         let mut having = Vec::new();
-        for build in self.ended_builds(usize::MAX, |_| true)? {
-            let Ok(meta) = build.dir().join(file::MANIFEST).symlink_metadata() else { continue };
-            let paths = read.entry((meta.dev(), meta.ino())).or_insert_with(|| paths(&build, content));
-            if !paths.is_empty() {
-                having.push(Having { paths: paths.clone(), build });
+        for month in self.months()? {
+            let hits = index.map(|index| index.having(&month, content)).unwrap_or_default();
+            for id in self.may_be(&month, hits)? {
+                let build = self.ended_build(id, month.end);
+                let Ok(meta) = build.dir().join(file::MANIFEST).symlink_metadata() else { continue };
+                let paths = read.entry((meta.dev(), meta.ino())).or_insert_with(|| paths(&build, content));
+                if !paths.is_empty() {
+                    having.push(Having { paths: paths.clone(), build });
+                }
             }
         }
+        having.sort_by(|a, b| (&b.build.id, b.build.place.end()).cmp(&(&a.build.id, a.build.place.end())));
         Ok(having)
     }
 }

@@ -5,6 +5,7 @@ mod having;
 mod list;
 mod related;
 
+pub use crate::ended::Known;
 pub use having::Having;
 pub use list::{Change, Form, List};
 pub use related::Related;
@@ -19,7 +20,6 @@ use crate::inputs::Sides;
 use crate::layout::file;
 use crate::manifest::Manifest;
 use crate::place::Place;
-use crate::record::BuildResult;
 use crate::spool::Spool;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -174,12 +174,8 @@ impl Spool {
     /// The newest build of a job that is over and has artifacts, and the newest before it, on the same platform, with other
     /// ones. The older one comes first. Nothing when there are no two such builds.
     pub fn last_two_that_differ<'s>(&'s self, newest: &Build<'s>) -> Result<Option<(Build<'s>, Build<'s>)>> {
-        let builds = self.ended_of(newest.id.job(), Some(newest.id.platform()), usize::MAX)?;
-        // A record that can't be read says nothing about its output.
-        let outputs = builds.into_iter().filter_map(|build| {
-            let BuildResult { output, .. } = build.result().ok().flatten()?;
-            Some((build, output?))
-        });
+        let builds = self.known_of(newest.id.job(), Some(newest.id.platform()))?;
+        let outputs = builds.into_iter().filter_map(|(build, known)| Some((build, known.output?)));
         let mut outputs = outputs.skip_while(|(build, _)| build.id > newest.id);
         let Some((newest, output)) = outputs.next() else { return Ok(None) };
         Ok(outputs.find(|(_, other)| *other != output).map(|(older, _)| (older, newest)))

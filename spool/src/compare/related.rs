@@ -1,6 +1,7 @@
 //! The other builds of a job, as seen from one of them: who reproduced it, and where its output changed.
 
 use crate::digest::Sha256;
+use crate::ended::Known;
 use crate::error::Result;
 use crate::find::Build;
 use crate::record::BuildResult;
@@ -9,9 +10,9 @@ use crate::record::BuildResult;
 #[derive(Debug, Default)]
 pub struct Related<'s> {
     /// Those with the same output, on any platform, the newest first.
-    pub reproductions: Vec<(Build<'s>, BuildResult)>,
+    pub reproductions: Vec<(Build<'s>, Known)>,
     /// Those with the same input and another output, the newest first: the job is not reproducible.
-    pub irreproducible: Vec<(Build<'s>, BuildResult)>,
+    pub irreproducible: Vec<(Build<'s>, Known)>,
     /// The newest on the same platform that has an output, when that is another build.
     pub latest: Option<Build<'s>>,
     /// The newest before this one, on the same platform, with another output.
@@ -25,8 +26,8 @@ impl<'s> Related<'s> {
     pub fn to(build: &Build<'s>, result: &BuildResult) -> Result<Related<'s>> {
         let mut related = Related::default();
         let Some(output) = result.output else { return Ok(related) };
-        for (other, its) in build.siblings()? {
-            let Some(its_output) = its.output else { continue };
+        for (other, its) in build.spool().known_of(build.id.job(), None)? {
+            let Some(its_output) = its.output.filter(|_| other.id != build.id) else { continue };
             if other.id.platform() == build.id.platform() && !other.id.is_rebuild() {
                 related.place(build, &other, its_output != output);
             }

@@ -1,15 +1,15 @@
 //! What the end of a build owes: other jobs that come after it, another try, rebuilds that confirm it, the links to the
-//! latest builds, and hooks.
+//! latest builds, the server's seal, and hooks.
 //!
 //! `owed/BUILD` is made durable before the build leaves `active/`, and removed when nothing is owed any more; in
 //! between it says which steps are done. So each step happens after each end, also when a crash comes between,
 //! and hooks may then happen twice.
 
 use super::Queued;
-use crate::build_id::{BuildId, is_rebuild};
+use crate::build_id::BuildId;
 use crate::disk;
+use crate::ended::Wanted;
 use crate::error::Result;
-use crate::find;
 use crate::name::JobName;
 use crate::place::{End, Place, Ticket};
 use crate::queue::{NewBuild, Queues};
@@ -34,12 +34,14 @@ pub enum Owed {
     Rebuild,
     /// The link to the latest build.
     Latest,
+    /// The server's seal.
+    Seal,
     /// The hooks.
     Hooks,
 }
 
 impl Owed {
-    const ALL: [Owed; 5] = [Owed::After, Owed::Retry, Owed::Rebuild, Owed::Latest, Owed::Hooks];
+    const ALL: [Owed; 6] = [Owed::After, Owed::Retry, Owed::Rebuild, Owed::Latest, Owed::Seal, Owed::Hooks];
 
     fn word(self) -> &'static str {
         match self {
@@ -47,6 +49,7 @@ impl Owed {
             Owed::Retry => "retry",
             Owed::Rebuild => "rebuild",
             Owed::Latest => "latest",
+            Owed::Seal => "seal",
             Owed::Hooks => "hooks",
         }
     }
@@ -56,6 +59,14 @@ impl Owed {
 pub(crate) fn steps(note: &[u8]) -> Vec<u8> {
     let is_step = |line: &&[u8]| Owed::ALL.iter().any(|one| line.trim_ascii_end() == one.word().as_bytes());
     note.split_inclusive(|byte| *byte == b'\n').filter(is_step).collect::<Vec<_>>().concat()
+}
+
+impl Spool {
+    /// Whether a build that is over waits for its seal.
+    pub(crate) fn owes_seal(&self, id: &BuildId) -> bool {
+        let note = disk::read_if_there(&self.layout().owed(id), 4096).ok().flatten();
+        note.is_some_and(|note| String::from_utf8_lossy(&note).lines().all(|line| line != Owed::Seal.word()))
+    }
 }
 
 /// A build that is over and owes something still.
@@ -199,13 +210,14 @@ impl Spool {
 
     /// How the build of the job before this one ended on the same platform; nothing when it is the first.
     pub fn end_before(&self, id: &BuildId) -> Result<Option<End>> {
-        let of_job = |name: &str| find::is_of(name, id.job(), Some(id.platform())) && !is_rebuild(name);
-        let before = |name: &str| name < id.as_str() && of_job(name);
-        let builds = self.ended_builds(1, before)?;
-        Ok(builds.into_iter().find_map(|build| match build.place {
-            Place::Ended(end) => Some(end),
-            _ => None,
-        }))
+        let before = Wanted {
+            job: Some(id.job()),
+            platform: Some(id.platform()),
+            before: Some(id),
+            rebuild: Some(false),
+            ..Wanted::default()
+        };
+        Ok(self.ended_as(1, &before)?.into_iter().find_map(|build| build.place.end()))
     }
 }
 

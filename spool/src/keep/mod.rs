@@ -8,6 +8,7 @@ mod size;
 pub use decide::{Candidate, Reason, Weight, decide};
 pub use going::Going;
 pub use pin::Pin;
+pub(crate) use pin::lock_ended;
 pub use size::Size;
 
 use crate::error::{Error, Kind, Result};

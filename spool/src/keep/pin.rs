@@ -62,7 +62,7 @@ impl Spool {
 }
 
 /// Nobody removes it while this is held, and it is still where it was.
-fn lock_ended(build: &Build<'_>) -> Result<File> {
+pub(crate) fn lock_ended(build: &Build<'_>) -> Result<File> {
     let Place::Ended(_) = build.place else {
         return Err(Error::new(
             Kind::TryAgain,

@@ -9,9 +9,9 @@ pub use waiting::Queues;
 
 use crate::build_id::BuildId;
 use crate::disk::{self, Moved};
+use crate::ended;
 use crate::ending::OF_AN_ATTEMPT;
 use crate::error::{At, Error, Kind, Result};
-use crate::find;
 use crate::held::HeldBuild;
 use crate::layout::file;
 use crate::name::{JobName, Platform, WorkerName};
@@ -211,7 +211,7 @@ impl Spool {
     /// How many builds of the same job are active on the same platform.
     fn running(&self, id: &BuildId) -> Result<usize> {
         let names = disk::names(&self.layout().all_active())?;
-        let same = |name: &&String| find::is_of(name, id.job(), Some(id.platform()));
+        let same = |name: &&String| ended::is_of(name, id.job(), Some(id.platform()));
         Ok(names.iter().filter(same).count())
     }
 

@@ -2,10 +2,9 @@
 
 use super::Rebuild;
 use crate::build_id::BuildId;
-use crate::disk;
+use crate::ended::{Wanted, is_of};
 use crate::error::Result;
-use crate::find::{Build, is_of};
-use crate::place::{End, Place};
+use crate::find::Build;
 use crate::record::BuildResult;
 use crate::spool::Spool;
 
@@ -86,15 +85,15 @@ impl Spool {
         for build in self.open_builds_on(of.platform())? {
             builds.extend(Some(build).filter(|build| is_one(build.id.as_str())));
         }
-        for end in End::ALL {
-            // None is older than what it repeats.
-            let months = disk::names(&self.layout().ended(end))?.into_iter().filter(|month| *month >= of.month());
-            for month in months {
-                let names = disk::names(&self.layout().ended(end).join(month))?;
-                let ids = names.iter().filter(|name| is_one(name)).filter_map(|name| name.parse::<BuildId>().ok());
-                builds.extend(ids.map(|id| Build::at(self, id, Place::Ended(end))));
-            }
-        }
+        // None is older than what it repeats.
+        let ended = Wanted {
+            job: Some(of.job()),
+            platform: Some(of.platform()),
+            rebuild: Some(true),
+            not_older: Some(of),
+            ..Wanted::default()
+        };
+        builds.extend(self.ended_as(usize::MAX, &ended)?);
         let mut rebuilt: Vec<Rebuilt<'_>> = builds.into_iter().filter_map(|build| read(build, of)).collect();
         rebuilt.sort_by(|a, b| a.build.id.cmp(&b.build.id));
         rebuilt.dedup_by(|a, b| a.build.id == b.build.id);

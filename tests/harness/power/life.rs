@@ -86,7 +86,10 @@ pub fn life(lab: &Lab) {
 fn two_at_once(diary: &Diary<'_>) {
     let lab = diary.lab;
     let ids = [diary.run("few"), diary.run("many"), diary.run("fails")];
-    let workers = ["v", "w"].map(|name| lab.local_worker(name, &["--keep"]));
+    // One of them signs.
+    let key = lab.add_worker("v");
+    let key = ["--keep", "--identity", key.to_str().expect("UTF-8")];
+    let workers = [("v", &key[..]), ("w", &["--keep"])].map(|(name, words)| lab.local_worker(name, words));
     ids.iter().zip([End::Done, End::Done, End::Failed]).for_each(|(id, end)| diary.ends(id, end));
     for (job, count, end) in [("next", 1, &ids[0]), ("fails", 2, &ids[2])] {
         diary.promised(&format!("{{\"t\":\"finished\",\"id\":\"{end}\"}}"), Promise::Count(job.into(), count));

@@ -134,7 +134,9 @@ impl Log {
     fn take(&mut self, call: Call, base: &Path, root: &Path) {
         let note =
             format!("{call:?}").chars().take(200).collect::<String>().replace(&root.display().to_string(), "SPOOL");
-        let ours = |path: &PathBuf| path.starts_with(root);
+        // What SQLite does to the index is its own to get right, and nothing depends on it.
+        let index = root.join("index");
+        let ours = |path: &PathBuf| path.starts_with(root) && (*path == index || !path.starts_with(&index));
         match call {
             Call::Open(path, mode, empties) if ours(&path) => match self.find(&path, base) {
                 Some(inode) if empties => self.push(Op::Truncate(inode, 0), note),

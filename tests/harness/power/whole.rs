@@ -210,6 +210,9 @@ fn pay(spool: &Spool) -> spool::error::Result<()> {
         if ended.owed.remove(&Owed::Latest) {
             spool.relink_latest(&ended)?;
         }
+        if ended.owed.contains(&Owed::Seal) {
+            spool.seal(&ended, &spool.server_key(None)?)?;
+        }
         ended.owed.clear();
         spool.save_owed(&ended)?;
     }

@@ -9,13 +9,14 @@ use serde::Serialize;
 use spool::Spool;
 use spool::artifact_path::ArtifactPath;
 use spool::build_id::BuildId;
-use spool::compare::Related;
+use spool::compare::{Known, Related};
 use spool::digest::Sha256;
 use spool::error::Result;
 use spool::find::Build;
 use spool::keep::Pin;
 use spool::name::{Platform, WorkerName};
 use spool::record::{Attempt, BuildResult, Lease, Request};
+use spool::sign::Claimed;
 use std::path::PathBuf;
 
 #[derive(Serialize)]
@@ -28,6 +29,8 @@ struct Record {
     lease: Option<Lease>,
     result: Option<BuildResult>,
     pinned: Option<Pin>,
+    /// The keys of who says to have signed it; nothing is checked.
+    signed_with: Claimed,
     lost_attempts: Vec<Attempt>,
     artifacts: Vec<Artifact>,
     lost: Vec<String>,
@@ -89,7 +92,7 @@ fn record(spool: &Spool, build: &Build<'_>) -> Result<Record> {
     let result = build.result()?;
     let related = result.as_ref().map(|result| Related::to(build, result)).transpose()?.unwrap_or_default();
     let input = result.as_ref().and_then(|result| result.input);
-    let other = |(other, its): (Build<'_>, BuildResult)| Other {
+    let other = |(other, its): (Build<'_>, Known)| Other {
         platform: other.id.platform().clone(),
         same_input: input.is_some() && its.input == input,
         build: other.id,
@@ -117,6 +120,7 @@ fn record(spool: &Spool, build: &Build<'_>) -> Result<Record> {
         request: build.request()?,
         lease: build.lease()?,
         pinned: build.pin(),
+        signed_with: build.claimed(),
         lost_attempts: build.attempts()?.list,
         artifacts: build
             .manifest()?

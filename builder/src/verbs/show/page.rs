@@ -118,6 +118,11 @@ fn provenance(record: &Record) -> String {
             row(what, format!("SHA256:{digest}"));
         });
     }
+    let keys =
+        [("signed", "the worker", &record.signed_with.worker), ("sealed", "the server", &record.signed_with.server)];
+    for (what, who, key) in keys.into_iter().filter_map(|(what, who, key)| Some((what, who, key.as_ref()?))) {
+        rows.push(vec![what.to_owned(), format!("{key} ({who})")]);
+    }
     section("Provenance", &rows)
 }
 

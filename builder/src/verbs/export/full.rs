@@ -1,41 +1,40 @@
-//! `builder export`: a build in a form that others take.
+//! A build as robur's builder writes it.
 
-use crate::args::ExportArgs;
 use crate::copy::check;
 use crate::out;
 use crate::robur::fields::ScriptJob;
 use crate::robur::full::{Console, Head, LONGEST_CONSOLE, MOST_LINES};
-use crate::robur::write;
 use crate::save::Saving;
 use spool::artifact_path::ArtifactPath;
+use spool::digest::Sha256;
 use spool::error::{At, Error, Kind, Result};
 use spool::find::Build;
 use spool::import::uuid_of;
-use spool::{Spool, digest::Sha256};
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 
-/// Writes a build to standard output, or into a file. The same build gives the same bytes.
-pub fn run(spool: &Spool, args: &ExportArgs) -> Result<()> {
-    let build = spool.resolve(&args.build)?;
-    let head = head(&build)?;
-    let saving = args.output.as_deref().map(Saving::begin).transpose()?;
+/// Writes a build. The same build gives the same bytes.
+pub fn write(build: &Build<'_>, begin: impl FnOnce() -> Result<Option<Saving>>) -> Result<()> {
+    let head = head(build)?;
+    let saving = begin()?;
     if saving.is_none() && io::stdout().is_terminal() {
         return Err(Error::new(Kind::Usage, "a terminal can't show what is exported")
             .hint("send it to a pipe, or name a file with -o"));
     }
     let manifest = build.manifest()?;
-    let artifacts = manifest.iter().map(|(path, sha256)| Ok((path.clone(), checked(&build, path, sha256)?)));
+    let artifacts = manifest.iter().map(|(path, sha256)| Ok((path.clone(), checked(build, path, sha256)?)));
     let artifacts = artifacts.collect::<Result<Vec<_>>>()?;
     match saving {
-        None => out::unless_closed(write(io::stdout().lock(), &build, &head, &artifacts).map(drop)),
-        Some(saving) => write(saving, &build, &head, &artifacts).at("write", "the file")?.keep(),
+        None => out::unless_closed(send(io::stdout().lock(), build, &head, &artifacts).map(drop)),
+        Some(saving) => send(saving, build, &head, &artifacts).at("write", "the file")?.keep(),
     }
 }
 
-fn write<W: Write>(to: W, build: &Build<'_>, head: &Head, artifacts: &[(ArtifactPath, u64)]) -> io::Result<W> {
+fn send<W: Write>(to: W, build: &Build<'_>, head: &Head, artifacts: &[(ArtifactPath, u64)]) -> io::Result<W> {
     let mut to = BufWriter::with_capacity(64 << 10, to);
-    write::full(&mut to, head, artifacts, |path, to| io::copy(&mut File::open(build.artifact(path))?, to).map(drop))?;
+    crate::robur::write::full(&mut to, head, artifacts, |path, to| {
+        io::copy(&mut File::open(build.artifact(path))?, to).map(drop)
+    })?;
     to.into_inner().map_err(|e| e.into_error())
 }
 
@@ -50,11 +49,8 @@ fn checked(build: &Build<'_>, path: &ArtifactPath, sha256: &Sha256) -> Result<u6
 
 fn head(build: &Build<'_>) -> Result<Head> {
     let id = &build.id;
-    let Some(result) = build.result()? else {
-        return Err(Error::new(Kind::TryAgain, format!("{id} is not over, so it can't be exported yet"))
-            .hint(format!("`builder watch {id}` waits for it")));
-    };
-    let lost = || Error::new(Kind::Data, format!("what was asked for with {id} is lost"));
+    let lost = || Error::new(Kind::Data, format!("what was asked for with {id}, or came of it, is lost"));
+    let result = build.result()?.ok_or_else(lost)?;
     let request = build.request()?.ok_or_else(lost)?;
     let (name, platform) = (id.job().clone(), id.platform().clone());
     Ok(Head {

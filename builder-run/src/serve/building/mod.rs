@@ -1,10 +1,12 @@
 //! Serving one build: from the script's hand-over to the acknowledged end.
 
+mod end;
+
 use super::allowance::Allowance;
 use super::link::{Event, Link, out_of_turn};
 use super::session::told_to_leave;
-use super::{space, words};
-use crate::protocol::{LONGEST_CONSOLE, ToServer, ToWorker};
+use super::{signed, space, words};
+use crate::protocol::{LONGEST_CONSOLE, Signed, Signer, ToServer, ToWorker};
 use jiff::SignedDuration;
 use spool::Spool;
 use spool::build_id::BuildId;
@@ -13,9 +15,8 @@ use spool::config::Config;
 use spool::console::ConsoleWriter;
 use spool::digest::Sha256;
 use spool::error::{Error, Kind, Result};
-use spool::held::{HeldBuild, Offered, Published};
+use spool::held::{HeldBuild, Offered};
 use spool::layout::file;
-use spool::manifest::Manifest;
 use spool::name::WorkerName;
 use spool::record::{BuildResult, Outcome, Request};
 use spool::secret;
@@ -93,6 +94,7 @@ pub fn serve(context: &Context<'_>, link: &mut Link, held: HeldBuild<'_>) -> Res
         source_date: request.source_date,
         vary: request.rebuild.iter().flat_map(|rebuild| rebuild.vary.clone()).collect(),
         rebuild: request.rebuild.as_ref().map(|rebuild| rebuild.number),
+        signer: serving.signer.clone().map(Box::new),
         n: script.len(),
     };
     let mut said = Ok(());
@@ -146,6 +148,10 @@ struct Serving<'a, 'l, 's> {
     finishing: Option<BuildResult>,
     /// The result, while artifacts are uploaded.
     unfinished: Option<BuildResult>,
+    /// As whom the worker signs.
+    signer: Option<Signer>,
+    /// What it has signed, when it has finished.
+    signed: Option<Signed>,
     /// Why the build was ended from here, once it was.
     stopped: Option<Outcome>,
     allowance: Allowance<'a>,
@@ -171,6 +177,8 @@ impl<'a, 'l, 's> Serving<'a, 'l, 's> {
             needed: BTreeSet::new(),
             finishing: None,
             unfinished: None,
+            signer: signed::signer(context),
+            signed: None,
             stopped: None,
             keeps_none: false,
             touched: Instant::now(),
@@ -213,7 +221,8 @@ impl<'a, 'l, 's> Serving<'a, 'l, 's> {
                     let reason = format!("its artifacts could not be uploaded: {}", words::sentence(&reason));
                     self.keep_none(reason);
                 }
-                ToServer::Finish { outcome, duration_ms, executable, skipped, varied } => {
+                ToServer::Finish { outcome, duration_ms, executable, skipped, varied, signed } => {
+                    self.signed = signed;
                     let result = self.result(outcome, duration_ms, executable, skipped);
                     let varied = if self.held.id().is_rebuild() { words::system(varied) } else { BTreeMap::new() };
                     self.finishing = Some(BuildResult { varied, ..result });
@@ -342,62 +351,6 @@ impl<'a, 'l, 's> Serving<'a, 'l, 's> {
             self.link.say(&ToWorker::Cancel { outcome }, b"")?;
         }
         Ok(())
-    }
-
-    fn result(
-        &self,
-        outcome: Outcome,
-        duration_ms: u64,
-        executable: Vec<spool::artifact_path::ArtifactPath>,
-        skipped: Vec<String>,
-    ) -> BuildResult {
-        let mut result =
-            BuildResult::unrun(self.stopped.clone().unwrap_or_else(|| words::outcome(outcome)), clock::now());
-        result.started = Some(self.since);
-        // It can't have taken longer than the worker had it.
-        let had = clock::now().duration_since(self.since).as_millis().max(0);
-        result.duration_ms = duration_ms.min(u64::try_from(had).unwrap_or(u64::MAX));
-        result.worker = Some(self.context.name.clone());
-        result.artifacts = self.offered.len() as u64;
-        result.artifact_bytes = self.offered_bytes;
-        result.executable = executable;
-        result.skipped = words::lines(skipped);
-        result.system = self.context.system.clone();
-        result
-    }
-
-    /// Ends a build whose artifacts have no room. Its worker is told by the upload, which finds its build gone.
-    fn starve(self, outcome: Outcome) -> Result<Served> {
-        let result = self.unfinished.unwrap_or_else(|| BuildResult::unrun(outcome.clone(), clock::now()));
-        let result = BuildResult { outcome, artifacts: 0, artifact_bytes: 0, executable: Vec::new(), ..result };
-        space::wait_for_an_end(self.context, self.link, &self.held)?;
-        self.link.while_busy(|| self.held.finish(result, &Manifest::default()))?;
-        Ok(Served::Gone)
-    }
-
-    /// Publishes and ends the build; hands itself back when contents are missing that the worker must upload.
-    fn finish(self, mut result: BuildResult) -> Result<Option<Self>> {
-        space::wait_for_an_end(self.context, self.link, &self.held)?;
-        let manifest = match self.link.while_busy(|| self.held.publish(&self.offered)) {
-            Ok(Published::All(manifest)) => manifest,
-            Ok(Published::Missing(mut missing)) => {
-                missing.truncate(MOST_WANTED);
-                self.link.say(&ToWorker::Want { sha256: missing }, b"")?;
-                return Ok(Some(Self { unfinished: Some(result), ..self }));
-            }
-            Err(e) => {
-                result.outcome = Outcome::Aborted { reason: format!("its artifacts could not be kept: {e}") };
-                (result.artifacts, result.artifact_bytes) = (0, 0);
-                Manifest::default()
-            }
-        };
-        result.executable.retain(|path| manifest.has(path));
-        let id = self.held.id().clone();
-        let (held, outcome, took) = (self.held, result.outcome.clone(), result.duration_ms);
-        self.link.while_busy(|| held.finish(result, &manifest))?;
-        self.context.note_health(&id, &outcome, took);
-        self.link.say(&ToWorker::Finished { id }, b"")?;
-        Ok(None)
     }
 }
 
