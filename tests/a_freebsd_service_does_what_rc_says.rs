@@ -352,3 +352,58 @@ fn the_scripts_are_in_order() {
         assert_eq!(parsed.code, 0, "{parsed:?}");
     }
 }
+
+/// pkg(8) is asked for a package of files that are all there, and all files that are there are listed.
+#[test]
+fn a_package_lists_what_it_has() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| dir.path().join(name);
+    for name in ["bin", "programs", "out"] {
+        std::fs::create_dir(path(name)).expect("a directory");
+    }
+    for name in ["builder", "builderd", "builder-run"] {
+        std::fs::write(path("programs").join(name), "a program").expect("a program");
+    }
+    // create -M MANIFEST -p PLIST -r ROOT -o OUTPUT
+    let pkg = "#!/bin/sh\n[ \"$1\" = create ] && cp \"$3\" \"$9/manifest\" && cp \"$5\" \"$9/plist\" && cp -Rp \"$7\" \"$9/root\"\n";
+    std::fs::write(path("bin/pkg"), pkg).expect("a pkg");
+    make_executable(&path("bin/pkg"));
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../freebsd/package");
+    let packs = |words: &[&Path]| {
+        let search = format!("{}:{}", path("bin").display(), std::env::var("PATH").expect("a path"));
+        Finished::of(Command::new(&script).args(words).env("PATH", search).env("MAINTAINER", "ports@example.org"))
+    };
+    packs(&[&path("programs")]).refused(64, "usage");
+    let done = packs(&[&path("programs"), &path("out")]);
+    assert_eq!(done.code, 0, "{done:?}");
+
+    let manifest = std::fs::read_to_string(path("out/manifest")).expect("a manifest");
+    assert!(!manifest.contains('%'), "{manifest}");
+    for line in [concat!("version = \"", env!("CARGO_PKG_VERSION"), "\""), "maintainer = \"ports@example.org\""] {
+        assert!(manifest.lines().any(|there| there == line), "{line}: {manifest}");
+    }
+    let (mut listed, mut there) = (Vec::new(), Vec::new());
+    for line in std::fs::read_to_string(path("out/plist")).expect("a list").lines() {
+        if !line.starts_with("@dir") {
+            listed.push(line.trim_start_matches("@config ").to_owned());
+        } else {
+            let directory = line.split(' ').nth(1).expect("a directory");
+            assert!(path("out/root").join(&directory[1..]).is_dir(), "{line}");
+        }
+    }
+    for entry in walkdir::WalkDir::new(path("out/root")).into_iter().map(|entry| entry.expect("an entry")) {
+        if entry.file_type().is_file() {
+            there.push(format!("/{}", entry.path().strip_prefix(path("out/root")).expect("below").display()));
+        }
+    }
+    listed.sort();
+    there.sort();
+    assert_eq!(listed, there);
+    for program in ["/usr/local/bin/builder", "/usr/local/sbin/builderd", "/usr/local/libexec/builder/builder-run"] {
+        assert!(there.iter().any(|file| file == program), "{program}");
+    }
+    // Its script is one that a shell takes.
+    let text = manifest.split("pre-install = <<EOD\n").nth(1).and_then(|rest| rest.split("\nEOD\n").next());
+    std::fs::write(path("script"), text.expect("a script")).expect("the script");
+    assert_eq!(Finished::of(Command::new("dash").arg("-n").arg(path("script"))).code, 0);
+}
