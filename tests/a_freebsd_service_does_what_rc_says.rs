@@ -36,8 +36,9 @@ impl Machine {
         machine.install(&tests.join("freebsd/daemon"), "daemon");
         machine.install(&tests.join("../rc.d/builderd"), "local/etc/rc.d/builderd");
         machine.install(&tests.join("../rc.d/builder_worker"), "local/etc/rc.d/builder_worker");
-        // su(1), for whoever may not become somebody else.
-        machine.program("bin/su", "#!/bin/sh\n[ \"$1 $2 $3\" = '-m builder -c' ] && exec sh -c \"$4\"\n");
+        // su(1), for whoever may not become somebody else. Such a user could not write into /var/run.
+        let su = "#!/bin/sh\n[ \"$1 $2 $3\" = '-m builder -c' ] || exit\ncase $4 in */daemon*) exit 1 ;; esac\nexec sh -c \"$4\"\n";
+        machine.program("bin/su", su);
         // install(1), likewise.
         machine.program("bin/install", "#!/bin/sh\nfor directory; do :; done\nmkdir -p \"$directory\"\n");
         machine
@@ -161,6 +162,29 @@ fn builderd_starts_is_seen_and_stops() {
         machine.says(&["builderd", "status"], 1, "builderd is not running.");
         machine.is_empty();
     }
+}
+
+#[test]
+fn a_stop_is_over_when_builderd_is() {
+    let machine = Machine::new();
+    machine.configure(BUILDERD);
+    machine.start_builderd();
+    let child = machine.pid("builderd.child.pid").expect("builderd");
+    rustix::process::kill_process(child, Signal::STOP).expect("one that takes its time to end");
+    std::thread::scope(|scope| {
+        let stop = scope.spawn(|| machine.service(&["builderd", "stop"]));
+        let waits = || {
+            let waits = std::fs::read_to_string(machine.path("waits")).unwrap_or_default();
+            waits.lines().any(|pid| pid == child.as_raw_nonzero().to_string())
+        };
+        wait_for("the stop waits", || waits() || stop.is_finished());
+        let early = stop.is_finished();
+        rustix::process::kill_process(child, Signal::CONT).expect("it goes on");
+        assert!(!early, "the stop did not wait for builderd");
+        assert_eq!(stop.join().expect("the stop").code, 0);
+    });
+    assert!(!lives(child));
+    machine.is_empty();
 }
 
 #[test]
