@@ -36,8 +36,9 @@ impl Machine {
         machine.install(&tests.join("freebsd/daemon"), "daemon");
         machine.install(&tests.join("../rc.d/builderd"), "local/etc/rc.d/builderd");
         machine.install(&tests.join("../rc.d/builder_worker"), "local/etc/rc.d/builder_worker");
-        // su(1), for whoever may not become somebody else.
-        machine.program("bin/su", "#!/bin/sh\n[ \"$1 $2 $3\" = '-m builder -c' ] && exec sh -c \"$4\"\n");
+        // su(1), for whoever may not become somebody else. Such a user could not write into /var/run.
+        let su = "#!/bin/sh\n[ \"$1 $2 $3\" = '-m builder -c' ] || exit\ncase $4 in */daemon*) exit 1 ;; esac\nexec sh -c \"$4\"\n";
+        machine.program("bin/su", su);
         // install(1), likewise.
         machine.program("bin/install", "#!/bin/sh\nfor directory; do :; done\nmkdir -p \"$directory\"\n");
         machine
@@ -161,6 +162,29 @@ fn builderd_starts_is_seen_and_stops() {
         machine.says(&["builderd", "status"], 1, "builderd is not running.");
         machine.is_empty();
     }
+}
+
+#[test]
+fn a_stop_is_over_when_builderd_is() {
+    let machine = Machine::new();
+    machine.configure(BUILDERD);
+    machine.start_builderd();
+    let child = machine.pid("builderd.child.pid").expect("builderd");
+    rustix::process::kill_process(child, Signal::STOP).expect("one that takes its time to end");
+    std::thread::scope(|scope| {
+        let stop = scope.spawn(|| machine.service(&["builderd", "stop"]));
+        let waits = || {
+            let waits = std::fs::read_to_string(machine.path("waits")).unwrap_or_default();
+            waits.lines().any(|pid| pid == child.as_raw_nonzero().to_string())
+        };
+        wait_for("the stop waits", || waits() || stop.is_finished());
+        let early = stop.is_finished();
+        rustix::process::kill_process(child, Signal::CONT).expect("it goes on");
+        assert!(!early, "the stop did not wait for builderd");
+        assert_eq!(stop.join().expect("the stop").code, 0);
+    });
+    assert!(!lives(child));
+    machine.is_empty();
 }
 
 #[test]
@@ -351,4 +375,59 @@ fn the_scripts_are_in_order() {
         let parsed = Finished::of(Command::new("dash").arg("-n").arg(scripts.join(name)));
         assert_eq!(parsed.code, 0, "{parsed:?}");
     }
+}
+
+/// pkg(8) is asked for a package of files that are all there, and all files that are there are listed.
+#[test]
+fn a_package_lists_what_it_has() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| dir.path().join(name);
+    for name in ["bin", "programs", "out"] {
+        std::fs::create_dir(path(name)).expect("a directory");
+    }
+    for name in ["builder", "builderd", "builder-run"] {
+        std::fs::write(path("programs").join(name), "a program").expect("a program");
+    }
+    // create -M MANIFEST -p PLIST -r ROOT -o OUTPUT
+    let pkg = "#!/bin/sh\n[ \"$1\" = create ] && cp \"$3\" \"$9/manifest\" && cp \"$5\" \"$9/plist\" && cp -Rp \"$7\" \"$9/root\"\n";
+    std::fs::write(path("bin/pkg"), pkg).expect("a pkg");
+    make_executable(&path("bin/pkg"));
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../freebsd/package");
+    let packs = |words: &[&Path]| {
+        let search = format!("{}:{}", path("bin").display(), std::env::var("PATH").expect("a path"));
+        Finished::of(Command::new(&script).args(words).env("PATH", search).env("MAINTAINER", "ports@example.org"))
+    };
+    packs(&[&path("programs")]).refused(64, "usage");
+    let done = packs(&[&path("programs"), &path("out")]);
+    assert_eq!(done.code, 0, "{done:?}");
+
+    let manifest = std::fs::read_to_string(path("out/manifest")).expect("a manifest");
+    assert!(!manifest.contains('%'), "{manifest}");
+    for line in [concat!("version = \"", env!("CARGO_PKG_VERSION"), "\""), "maintainer = \"ports@example.org\""] {
+        assert!(manifest.lines().any(|there| there == line), "{line}: {manifest}");
+    }
+    let (mut listed, mut there) = (Vec::new(), Vec::new());
+    for line in std::fs::read_to_string(path("out/plist")).expect("a list").lines() {
+        if !line.starts_with("@dir") {
+            listed.push(line.trim_start_matches("@config ").to_owned());
+        } else {
+            let directory = line.split(' ').nth(1).expect("a directory");
+            assert!(path("out/root").join(&directory[1..]).is_dir(), "{line}");
+        }
+    }
+    for entry in walkdir::WalkDir::new(path("out/root")).into_iter().map(|entry| entry.expect("an entry")) {
+        if entry.file_type().is_file() {
+            there.push(format!("/{}", entry.path().strip_prefix(path("out/root")).expect("below").display()));
+        }
+    }
+    listed.sort();
+    there.sort();
+    assert_eq!(listed, there);
+    for program in ["/usr/local/bin/builder", "/usr/local/sbin/builderd", "/usr/local/libexec/builder/builder-run"] {
+        assert!(there.iter().any(|file| file == program), "{program}");
+    }
+    // Its script is one that a shell takes.
+    let text = manifest.split("pre-install = <<EOD\n").nth(1).and_then(|rest| rest.split("\nEOD\n").next());
+    std::fs::write(path("script"), text.expect("a script")).expect("the script");
+    assert_eq!(Finished::of(Command::new("dash").arg("-n").arg(path("script"))).code, 0);
 }
