@@ -206,13 +206,19 @@ fn builderd_is_started_again_by_hand_and_after_a_crash() {
 #[test]
 fn what_a_killed_supervisor_left_is_seen_stopped_and_replaced() {
     let machine = Machine::new();
-    machine.configure(BUILDERD);
+    machine.configure(&format!("{BUILDERD}builderd_env=BUILDER_LOG=trace\n"));
+    machine.lab.job("job", "exit 0");
     let orphan = || {
         machine.start_builderd();
         let child = machine.pid("builderd.child.pid").expect("builderd");
         let supervisor = machine.pid("builderd.pid").expect("its supervisor");
         rustix::process::kill_process(supervisor, Signal::KILL).expect("killed");
         wait_for("the supervisor is gone", || machine.pid("builderd.pid").is_none());
+        // It has nobody any more who reads its log, and does its work.
+        let id = machine.lab.run("job");
+        let _worker = machine.lab.local_worker("w", &["--once"]);
+        machine.lab.finished(&id);
+        wait_for("nothing is owed", || !lives(child) || machine.lab.spool.owing().expect("what is owed").is_empty());
         assert!(lives(child), "it lives on");
         child
     };
