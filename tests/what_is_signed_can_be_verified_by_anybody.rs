@@ -245,7 +245,9 @@ fn what_a_repair_has_noted_is_not_said_again() {
                 let spool = spool::Spool::open(&damaged).expect("a spool");
                 let said = spool.repair(true, spool::clock::now()).expect("repaired");
                 let left = said.checked.findings;
-                let for_humans = left.iter().all(|one| one.path.ends_with("result.toml") && !one.cure.is_known());
+                // A record that says something else than the files do accuses them, too.
+                let accused = |path: &Path| name == "result.toml" || path.ends_with("result.toml");
+                let for_humans = left.iter().all(|one| accused(&one.path) && !one.cure.is_known());
                 assert!(for_humans, "{change:?} of {name}: {left:#?}");
                 let again = spool.repair(true, spool::clock::now()).expect("repaired");
                 assert!(again.done.is_empty(), "{change:?} of {name}: {:#?}", again.done);
