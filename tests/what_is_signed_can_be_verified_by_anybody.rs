@@ -344,7 +344,9 @@ fn a_key_in_an_agent_signs() {
     let socket = lab.path("agent");
     let mut agent = Command::new("ssh-agent");
     let _agent = Running::start("ssh-agent", agent.arg("-D").arg("-a").arg(&socket), &lab.path("agent.log"));
-    wait_for("the agent listens", || socket.exists());
+    // ssh-add(1) exits with 2 while nobody answers at the socket, which is there earlier.
+    let asks = || Finished::of(Command::new("ssh-add").arg("-l").env("SSH_AUTH_SOCK", &socket)).code;
+    wait_for("the agent listens", || asks() != 2);
     let added = Finished::of(Command::new("ssh-add").arg("-q").arg(&key).env("SSH_AUTH_SOCK", &socket));
     assert_eq!(added.code, 0, "{added:?}");
     std::fs::remove_file(&key).expect("removed");
