@@ -297,6 +297,30 @@ fn without_builderd_the_owner_works_and_others_are_told_how() {
     town.says(NOBODY, &["run", "job"]).refused(77, "has no role");
 }
 
+/// Who is being served is served to the end, as the one who came in.
+#[test]
+fn new_roles_take_effect_at_a_hangup_and_hang_up_on_nobody() {
+    let Some(town) = town() else { return };
+    let daemon = town.daemon();
+    let (id, worker) = town.waiting_build();
+    let mut watch = town.command("builder", GAMES, &["watch", &id]);
+    let watch = Running::start("watch", &mut watch, &town.lab.path("watch.log"));
+    wait_for("it watches", || town.lab.watchers(&id) == 1);
+    town.says(NOBODY, &["ls"]).refused(77, "user nobody has no role");
+    let settings = std::fs::read_to_string(town.lab.config()).expect("settings");
+    let changed = settings.replace("[\"games\", \"news\"]", "[\"nobody\"]");
+    assert_ne!(changed, settings);
+    std::fs::write(town.lab.config(), changed).expect("settings");
+    let pid = rustix::process::Pid::from_raw(daemon.pid().cast_signed()).expect("a process");
+    harness::signal(&[pid], rustix::process::Signal::HUP);
+    wait_for("it has read them", || daemon.said().contains("has read the configuration again"));
+    assert!(town.ok(NOBODY, &["ls"]).contains("waits"));
+    town.says(GAMES, &["ls"]).refused(77, "user games has no role");
+    std::fs::write(town.lab.path("go"), "").expect("a file");
+    assert_eq!(watch.ended(), 0);
+    assert_eq!(worker.ended(), 0);
+}
+
 #[test]
 fn nobody_can_stand_in_for_builderd() {
     let Some(town) = town() else { return };

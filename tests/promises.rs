@@ -40,6 +40,10 @@
 //! 23. What robur's builder left comes in whole or not at all, and goes out as it came: `what_robur_left_comes_in.rs`
 //! 24. What is signed can be verified by anybody, with ssh-keygen(1) alone: `what_is_signed_can_be_verified_by_anybody.rs`
 //! 25. An index makes answers fast and changes none: `an_index_changes_no_answer.rs`
+//! 26. A service manager knows how builderd is, and new settings take effect or change nothing:
+//!     `builderd_lives_under_a_service_manager.rs`, `the_units_say_what_systemd_understands.rs`
+//! 27. A service of FreeBSD starts, stops and is seen as rc(8) has it, and a jail for one build leaves nothing behind:
+//!     `a_freebsd_service_does_what_rc_says.rs`, `a_jail_for_one_build_leaves_nothing.rs`
 //!
 //! And at the door: `bad_input_is_refused_in_one_line.rs`, `the_client_finds_what_is_meant.rs`,
 //! `templates_build_what_they_say.rs`, `the_readme_is_true.rs`, `the_manual_names_what_there_is.rs`

@@ -2,9 +2,9 @@
 
 use crate::ends::Ends;
 use crate::eyes::Eyes;
-use crate::hooks::Hooks;
 use crate::index::Waker;
-use crate::seals::Seals;
+use crate::manager::Manager;
+use crate::reload::Reload;
 use crate::timers::Timers;
 use jiff::{SignedDuration, Timestamp};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -42,8 +42,8 @@ const LEASES: Duration = Duration::from_secs(5);
 const SWEEP: Duration = Duration::from_secs(600);
 
 /// builderd at work.
-pub struct Daemon<'a> {
-    spool: &'a Spool,
+pub struct Daemon {
+    spool: Spool,
     patience: Patience,
     leases_every: Duration,
     timers: Timers,
@@ -52,63 +52,112 @@ pub struct Daemon<'a> {
     looked: Option<Instant>,
     bell: Listener,
     stop: Arc<AtomicBool>,
+    hangup: Arc<AtomicBool>,
     signals: UnixStream,
     swept: Option<Instant>,
     index: Option<Waker>,
+    manager: Manager,
+    complaint: String,
 }
 
-impl<'a> Daemon<'a> {
+impl Daemon {
     /// Gets ready to be told to stop. Who keeps the index is woken when something has changed.
-    pub fn new(spool: &'a Spool, config: &Config, index: Option<Waker>, once: bool) -> Result<Daemon<'a>> {
+    pub fn new(spool: &Spool, config: &Config, index: Option<Waker>, once: bool) -> Result<Daemon> {
         let (signals, theirs) = UnixStream::pair().at("make", "a socket")?;
         signals.set_nonblocking(true).at("make", "a socket")?;
-        let stop = Arc::new(AtomicBool::new(false));
-        for signal in [SIGTERM, SIGINT] {
-            signal_hook::flag::register(signal, stop.clone()).at("catch", "signals")?;
+        let (stop, hangup) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        for (signal, flag) in [(SIGTERM, &stop), (SIGINT, &stop), (SIGHUP, &hangup)] {
+            signal_hook::flag::register(signal, flag.clone()).at("catch", "signals")?;
         }
         for signal in [SIGTERM, SIGINT, SIGHUP] {
             let end = theirs.try_clone().at("make", "a socket")?;
             signal_hook::low_level::pipe::register(signal, end).at("catch", "signals")?;
         }
-        let grace = Duration::from_secs(config.grace_seconds.into());
         Ok(Daemon {
-            spool,
+            spool: spool.clone(),
             patience: Patience::of(config),
-            leases_every: LEASES.min(grace / 4).max(Duration::from_millis(100)),
+            leases_every: leases_every(config),
             timers: Timers::new(),
-            ends: Ends::new(
-                Hooks::start(spool, config),
-                Seals::start(spool, config, once),
-                SignedDuration::from_secs(config.retry_seconds.into()),
-            ),
+            ends: Ends::start(spool, config, once),
             eyes: Eyes::open(&spool.layout().jobs()),
             looked: None,
             bell: Listener::new(spool.layout().wake_daemon())?,
             stop,
+            hangup,
             signals,
             swept: None,
             index,
+            manager: Manager::from_environment(),
+            complaint: String::new(),
         })
     }
 
-    /// Works until it is told to stop; a single round with `once`.
-    pub fn run(&mut self, once: bool) -> Result<()> {
+    /// Works until it is told to stop; a HUP has builder.toml read again.
+    pub fn run(&mut self, reload: &mut Reload) -> Result<()> {
         info!("serves {}", self.spool.layout().root().display());
+        self.manager.ready();
         while !self.stop.load(Ordering::SeqCst) {
             self.drain_signals();
-            self.look();
-            self.fire();
-            self.mend();
-            self.ends.look(self.spool, &self.timers, clock::now());
-            self.sweep();
-            if once {
-                self.ends.finish(self.spool, &self.timers, clock::now());
-                break;
+            if self.hangup.swap(false, Ordering::SeqCst) {
+                self.reload(reload);
             }
+            self.round();
+            self.manager.status(self.status());
             self.sleep()?;
         }
         info!("stops");
+        self.manager.stopping();
         Ok(())
+    }
+
+    /// A single round, with all that it leaves to be done.
+    pub fn run_once(&mut self) -> Result<()> {
+        info!("serves {}", self.spool.layout().root().display());
+        self.round();
+        self.ends.finish(&self.spool, &self.timers, clock::now());
+        info!("stops");
+        Ok(())
+    }
+
+    /// Each step that comes to its end is a sign of life.
+    fn round(&mut self) {
+        self.manager.alive();
+        self.look();
+        self.manager.alive();
+        self.fire();
+        self.mend();
+        self.manager.alive();
+        self.ends.look(&self.spool, &self.timers, clock::now());
+        self.manager.alive();
+        self.sweep();
+    }
+
+    /// What is wrong with the new settings is told to whoever asks how builderd is, until it is mended.
+    fn reload(&mut self, reload: &mut Reload) {
+        self.manager.reloading();
+        self.complaint.clear();
+        match reload.read_again(&self.spool) {
+            Ok(config) => {
+                let root = self.spool.clone();
+                self.spool = root.with_longest_queue(config.limits.queue).with_reserve(config.reserve());
+                self.patience = Patience::of(config);
+                self.leases_every = leases_every(config);
+                self.ends.change(&self.spool, config);
+                info!("has read the configuration again");
+            }
+            Err(e) => {
+                error!("the configuration can't be read again, what it said before holds: {e}");
+                self.complaint = format!("; the configuration can't be read again: {e}");
+            }
+        }
+        self.manager.status(self.status());
+        self.manager.ready();
+    }
+
+    fn status(&self) -> String {
+        let next = self.timers.next().map(|at| format!(", the next due {}", at.strftime("%F %T UTC")));
+        let (root, jobs, next) = (self.spool.layout().root().display(), self.timers.count(), next.unwrap_or_default());
+        format!("serves {root}: {jobs} jobs{next}{}", self.complaint)
     }
 
     /// Takes in what has changed. The bell is drained before, so that what is rung meanwhile is looked at next.
@@ -121,10 +170,10 @@ impl<'a> Daemon<'a> {
         let rescan = if blind { RESCAN_BLIND } else { RESCAN };
         let all = (blind && rung) || self.looked.is_none_or(|at| at.elapsed() >= rescan);
         match self.eyes.look() {
-            Some(jobs) if !all => jobs.iter().for_each(|name| self.timers.refresh_job(self.spool, name)),
+            Some(jobs) if !all => jobs.iter().for_each(|name| self.timers.refresh_job(&self.spool, name)),
             _ => {
                 let first = self.looked.replace(Instant::now()).is_none();
-                report(self.timers.refresh(self.spool));
+                report(self.timers.refresh(&self.spool));
                 if first {
                     info!(jobs = self.timers.count(), "has read the jobs");
                 }
@@ -134,8 +183,9 @@ impl<'a> Daemon<'a> {
 
     fn fire(&mut self) {
         let now = clock::now();
-        let due = self.timers.due(self.spool, now);
+        let due = self.timers.due(&self.spool, now);
         for some in due.chunks(FIRED_TOGETHER) {
+            self.manager.alive();
             match self.spool.fire(some, now) {
                 Ok(fired) => fired.into_iter().for_each(|(name, queued)| self.fired(&name, queued, now)),
                 Err(e) => some.iter().for_each(|name| self.not_fired(name, &e, now)),
@@ -149,7 +199,7 @@ impl<'a> Daemon<'a> {
                 for one in queued {
                     info!(job = %name, build = %one.id, already = one.already, "due");
                 }
-                self.timers.fired(self.spool, name);
+                self.timers.fired(&self.spool, name);
             }
             Err(e) => self.not_fired(name, &e, now),
         }
@@ -179,23 +229,8 @@ impl<'a> Daemon<'a> {
         if self.swept.is_some_and(|at| at.elapsed() < SWEEP) {
             return;
         }
-        if self.swept.replace(Instant::now()).is_none() {
-            match self.spool.forget_undone_claims() {
-                Ok(0) => {}
-                Ok(builds) => info!(builds, "their claims were undone"),
-                Err(e) => error!("queues could not be looked through: {e}"),
-            }
-        }
-        match self.spool.sweep() {
-            Ok(0) => {}
-            Ok(count) => info!(count, "removed what a crash had left"),
-            Err(e) => error!("can't sweep: {e}"),
-        }
-        match self.spool.store().collect_garbage() {
-            Ok((0, _)) => {}
-            Ok((objects, bytes)) => info!(objects, bytes, "removed what nothing links to"),
-            Err(e) => error!("can't collect garbage: {e}"),
-        }
+        let first = self.swept.replace(Instant::now()).is_none();
+        self.manager.during(|| sweep(&self.spool, first));
     }
 
     fn sleep(&self) -> Result<()> {
@@ -205,6 +240,7 @@ impl<'a> Daemon<'a> {
         let until_due = until_due.and_then(|left| Duration::try_from(left).ok()).unwrap_or(LONGEST_SLEEP);
         // The wait ends just after the moment, never just before it.
         let wait = (until_due + Duration::from_millis(1)).min(LONGEST_SLEEP).min(self.leases_every);
+        let wait = wait.min(self.manager.longest_silence().unwrap_or(wait));
         let timeout = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: wait.subsec_nanos().into() };
         let mut fds = vec![PollFd::new(&self.bell, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
         let eyes = self.eyes.as_fd();
@@ -229,4 +265,31 @@ fn report(result: Result<()>) {
     if let Err(e) = result {
         error!("{e}");
     }
+}
+
+/// Removes what crashes left and what nothing needs any more. It takes as long as the store is large.
+fn sweep(spool: &Spool, first: bool) {
+    if first {
+        match spool.forget_undone_claims() {
+            Ok(0) => {}
+            Ok(builds) => info!(builds, "their claims were undone"),
+            Err(e) => error!("queues could not be looked through: {e}"),
+        }
+    }
+    match spool.sweep() {
+        Ok(0) => {}
+        Ok(count) => info!(count, "removed what a crash had left"),
+        Err(e) => error!("can't sweep: {e}"),
+    }
+    match spool.store().collect_garbage() {
+        Ok((0, _)) => {}
+        Ok((objects, bytes)) => info!(objects, bytes, "removed what nothing links to"),
+        Err(e) => error!("can't collect garbage: {e}"),
+    }
+}
+
+/// How often leases are looked at.
+fn leases_every(config: &Config) -> Duration {
+    let grace = Duration::from_secs(config.grace_seconds.into());
+    LEASES.min(grace / 4).max(Duration::from_millis(100))
 }

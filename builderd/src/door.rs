@@ -25,18 +25,28 @@ const RECOVER: Duration = Duration::from_millis(200);
 /// An open door. It is closed, and its socket removed, when this is dropped.
 pub struct Door {
     socket: PathBuf,
+    house: Current,
 }
+
+/// The house as it is now; who is being served stays in the one that let them in.
+type Current = Arc<Mutex<Arc<House>>>;
 
 impl Door {
     /// Opens the door of this house. A thread that this process takes with it when it ends serves it from now on.
     pub fn open(house: House) -> Result<Door> {
         let socket = house.socket.clone();
         let listener = door::listen(&socket)?;
-        let house = Arc::new(house);
-        let serve = move || serve(&listener, &house);
+        let house = Arc::new(Mutex::new(Arc::new(house)));
+        let current = house.clone();
+        let serve = move || serve(&listener, &current);
         std::thread::Builder::new().name("door".into()).spawn(serve).at("serve", &socket)?;
         info!("local users may ask at {}", socket.display());
-        Ok(Door { socket })
+        Ok(Door { socket, house })
+    }
+
+    /// From now on the house is this one; its socket stays where it is.
+    pub fn change(&self, house: House) {
+        *self.house.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(house);
     }
 }
 
@@ -78,11 +88,13 @@ impl Drop for Place {
     }
 }
 
-fn serve(listener: &UnixListener, house: &Arc<House>) {
+fn serve(listener: &UnixListener, current: &Current) {
     let guests = Arc::new(Guests::default());
     loop {
-        let admitted = match listener.accept() {
-            Ok((stream, _)) => admit(stream, &guests, house),
+        let accepted = listener.accept();
+        let house = current.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let admitted = match accepted {
+            Ok((stream, _)) => admit(stream, &guests, &house),
             Err(e) => Err(e).at("accept at", &house.socket),
         };
         if let Err(e) = admitted {

@@ -6,6 +6,7 @@ use crate::timers::Timers;
 use jiff::{SignedDuration, Timestamp};
 use spool::Spool;
 use spool::build_id::BuildId;
+use spool::config::Config;
 use spool::error::Result;
 use spool::job::{Ended, Owed, Queued};
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,10 +31,26 @@ pub struct Ends {
 }
 
 impl Ends {
-    /// Retries wait for `retry`, and longer each time.
-    pub fn new(hooks: Hooks, seals: Seals, retry: SignedDuration) -> Ends {
+    /// Starts what runs hooks and what seals.
+    pub fn start(spool: &Spool, config: &Config, once: bool) -> Ends {
         let none = BTreeSet::new;
-        Ends { hooks, seals, retry, later: BTreeMap::new(), sealing: none(), unsealed: none(), hooked: none() }
+        let (hooks, seals) = (Hooks::start(spool, config), Seals::start(spool, config, once));
+        Ends {
+            hooks,
+            seals,
+            retry: retry(config),
+            later: BTreeMap::new(),
+            sealing: none(),
+            unsealed: none(),
+            hooked: none(),
+        }
+    }
+
+    /// From now on these settings hold; retries that wait already keep their moments.
+    pub fn change(&mut self, spool: &Spool, config: &Config) {
+        self.hooks.change(config);
+        self.seals.change(spool, config);
+        self.retry = retry(config);
     }
 
     /// Does what can be done now.
@@ -152,6 +169,11 @@ impl Ends {
             }
         }
     }
+}
+
+/// How long a first retry waits.
+fn retry(config: &Config) -> SignedDuration {
+    SignedDuration::from_secs(config.retry_seconds.into())
 }
 
 /// Notes that a step is done.

@@ -27,11 +27,25 @@ use tracing::{info, warn};
 struct Task {
     ended: Ended,
     before: Option<End>,
+    rules: Rules,
+}
+
+/// What builder.toml says of hooks.
+#[derive(Clone)]
+struct Rules {
+    directory: PathBuf,
+    limit: Duration,
+}
+
+impl Rules {
+    fn of(config: &Config) -> Rules {
+        Rules { directory: config.hooks.clone(), limit: Duration::from_secs(config.hook_seconds.into()) }
+    }
 }
 
 /// The thread that runs hooks, and what it has done.
 pub struct Hooks {
-    directory: PathBuf,
+    rules: Rules,
     tasks: Sender<Task>,
     done: Receiver<BuildId>,
     collected: Option<BuildId>,
@@ -42,25 +56,27 @@ impl Hooks {
     pub fn start(spool: &Spool, config: &Config) -> Hooks {
         let (tasks, to_do) = channel::<Task>();
         let (report, done) = channel();
-        let (directory, bell) = (config.hooks.clone(), spool.layout().wake_daemon());
-        let limit = Duration::from_secs(config.hook_seconds.into());
-        let root = spool.layout().root().to_owned();
-        let hooks = Hooks { directory: directory.clone(), tasks, done, collected: None };
+        let (root, bell) = (spool.layout().root().to_owned(), spool.layout().wake_daemon());
         thread::spawn(move || {
             for task in to_do {
-                for hook in found(&directory).unwrap_or_default() {
-                    run(&hook, &environment(&root, &task), &task.ended.dir, limit);
+                for hook in found(&task.rules.directory).unwrap_or_default() {
+                    run(&hook, &environment(&root, &task), &task.ended.dir, task.rules.limit);
                 }
                 let _ = report.send(task.ended.id);
                 wake::ring(&bell);
             }
         });
-        hooks
+        Hooks { rules: Rules::of(config), tasks, done, collected: None }
+    }
+
+    /// Those who run from now on do so by these settings.
+    pub fn change(&mut self, config: &Config) {
+        self.rules = Rules::of(config);
     }
 
     /// Whether there are any.
     pub fn any(&self) -> bool {
-        match found(&self.directory) {
+        match found(&self.rules.directory) {
             Ok(hooks) => !hooks.is_empty(),
             Err(e) => {
                 warn!("hooks can't be read: {e}");
@@ -71,7 +87,7 @@ impl Hooks {
 
     /// Has them run for a build, after those before it.
     pub fn run(&self, ended: Ended, before: Option<End>) {
-        let _ = self.tasks.send(Task { ended, before });
+        let _ = self.tasks.send(Task { ended, before, rules: self.rules.clone() });
     }
 
     /// A build for which they have run.

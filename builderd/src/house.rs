@@ -1,13 +1,13 @@
 //! Whose spool it is, and who else may do what with it.
 
+use crate::settings::Settings;
 use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 use spool::Spool;
-use spool::config::Config;
 use spool::error::{At, Error, Kind, Result};
 use spool::role::{Role, Roles};
 use std::ffi::CString;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What must be known to serve a local user.
 pub struct House {
@@ -33,14 +33,14 @@ pub struct Resident {
 
 impl House {
     /// The house of a spool. Paths become absolute, as verbs are carried out in `/`.
-    pub fn new(spool: &Spool, config: &Config, named: Option<&Path>) -> Result<House> {
-        let root = spool.layout().root();
+    pub fn new(spool: &Spool, settings: &Settings) -> Result<House> {
+        let (root, config) = (spool.layout().root(), settings.current());
         let absolute = |path: PathBuf| std::path::absolute(&path).at("find", &path);
         Ok(House {
             root: root.to_owned(),
             socket: absolute(config.socket(root))?,
             builder: absolute(config.builder_program())?,
-            config: named.map(|path| absolute(path.to_owned())).transpose()?,
+            config: settings.named().cloned().map(absolute).transpose()?,
             owner: spool.owner()?.0,
             roles: config.roles.clone(),
         })
@@ -62,8 +62,9 @@ impl House {
             Some(role) => Ok(Resident { name, role }),
             None => {
                 let what = format!("user {name} has no role at the spool {}", self.root.display());
-                Err(Error::new(Kind::NoPermission, what)
-                    .hint("its owner gives one under [roles] in builder.toml, and restarts builderd"))
+                Err(Error::new(Kind::NoPermission, what).hint(
+                    "its owner gives one under [roles] in builder.toml, and has builderd read that again (SIGHUP)",
+                ))
             }
         }
     }

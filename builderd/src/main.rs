@@ -17,16 +17,19 @@ mod eyes;
 mod hooks;
 mod house;
 mod index;
+mod manager;
+mod reload;
 mod retention;
 mod seals;
+mod settings;
 mod timers;
 
 use clap::Parser;
-use spool::config::Config;
+use settings::Settings;
 use spool::error::{Error, Result};
 use spool::{Spool, durability, owner};
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Fires the schedules of a spool and mends what workers and crashes left
@@ -72,7 +75,8 @@ fn fail(error: &Error) -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<()> {
-    let config = Config::read(args.config.as_deref())?;
+    let settings = Settings::read(args.config.clone())?;
+    let config = settings.current();
     let spool = config.open(args.spool.as_deref().unwrap_or(&config.spool))?;
     owner::become_owner(&spool)?;
     let _lock = spool.lock_daemon()?;
@@ -80,17 +84,18 @@ fn run(args: &Args) -> Result<()> {
         tracing::warn!("{weakness}");
     }
     let index = if args.once { None } else { index::start(&spool) };
-    let mut daemon = daemon::Daemon::new(&spool, &config, index, args.once)?;
-    match args.once {
-        true => retention::round(&spool, &config.keep),
-        false => retention::start(&spool, &config.keep),
+    let mut daemon = daemon::Daemon::new(&spool, config, index, args.once)?;
+    if args.once {
+        retention::round(&spool, &config.keep);
+        return daemon.run_once();
     }
-    let _door = if args.once { None } else { open_door(&spool, &config, args.config.as_deref()) };
-    daemon.run(args.once)
+    let retention = retention::start(&spool, &config.keep);
+    let door = open_door(&spool, &settings);
+    daemon.run(&mut reload::Reload { settings, retention, door })
 }
 
 /// Without a door everything works but what local users ask for, so timers must not wait for it.
-fn open_door(spool: &Spool, config: &Config, named: Option<&Path>) -> Option<door::Door> {
-    let opened = house::House::new(spool, config, named).and_then(door::Door::open);
+fn open_door(spool: &Spool, settings: &Settings) -> Option<door::Door> {
+    let opened = house::House::new(spool, settings).and_then(door::Door::open);
     opened.inspect_err(|e| tracing::error!("local users can't ask for anything: {e}")).ok()
 }

@@ -4,6 +4,7 @@
 use spool::error::Result;
 use spool::keep::Keep;
 use spool::{Spool, clock};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 use tracing::{error, info};
@@ -11,18 +12,34 @@ use tracing::{error, info};
 /// How often it is looked at.
 const EVERY: Duration = Duration::from_secs(3600);
 
+/// The thread that looks.
+pub struct Retention(Sender<Keep>);
+
+impl Retention {
+    /// From now on other builds are kept, beginning with a look at all.
+    pub fn change(&self, keep: &Keep) {
+        let _ = self.0.send(keep.clone());
+    }
+}
+
 /// Starts the thread; it ends with the process, between any two steps.
-pub fn start(spool: &Spool, keep: &Keep) {
-    let (root, keep) = (spool.layout().root().to_owned(), keep.clone());
+pub fn start(spool: &Spool, keep: &Keep) -> Retention {
+    let (root, mut keep) = (spool.layout().root().to_owned(), keep.clone());
+    let (change, changes) = channel();
     thread::spawn(move || {
         loop {
             match Spool::open(&root) {
                 Ok(spool) => round(&spool, &keep),
                 Err(e) => error!("old builds could not be looked at: {e}"),
             }
-            thread::sleep(EVERY);
+            match changes.recv_timeout(EVERY) {
+                Ok(changed) => keep = changed,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
         }
     });
+    Retention(change)
 }
 
 /// Lets go of all that is not to be kept now.

@@ -7,6 +7,7 @@ use spool::error::Result;
 use spool::job::Ended;
 use spool::sign::{ServerKey, Standing};
 use spool::{Spool, wake};
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use tracing::{debug, info, warn};
@@ -17,9 +18,14 @@ pub type Done = (BuildId, Result<()>);
 /// Who seals, and what was done.
 pub struct Seals {
     sealer: Option<Sealer>,
+    rules: Rules,
+    report: Sender<Done>,
     done: Receiver<Done>,
     collected: Option<Done>,
 }
+
+/// What builder.toml says of seals: whether there are any, and the key.
+type Rules = (bool, Option<PathBuf>);
 
 enum Sealer {
     /// The thread takes them.
@@ -32,22 +38,20 @@ impl Seals {
     /// Gets the server's key. Without one builds stay as they are, which is said once.
     pub fn start(spool: &Spool, config: &Config, once: bool) -> Seals {
         let (report, done) = channel();
-        let key = match config.seal {
-            true => spool.server_key(config.signing_key.as_deref()),
-            false => return Seals { sealer: None, done, collected: None },
+        let sealer = match key(spool, config) {
+            Some(key) if once => Some(Sealer::Here(Box::new((spool.clone(), key, report.clone())))),
+            key => key.map(|key| thread_with(spool, key, &report)),
         };
-        let sealer = match key {
-            Ok(key) if once => Some(Sealer::Here(Box::new((spool.clone(), key, report)))),
-            Ok(key) => {
-                info!("seals builds with the key {}", key.fingerprint());
-                Some(Sealer::Thread(start(spool.clone(), key, report)))
-            }
-            Err(e) => {
-                warn!("builds are not sealed: {e}");
-                None
-            }
-        };
-        Seals { sealer, done, collected: None }
+        Seals { sealer, rules: rules(config), report, done, collected: None }
+    }
+
+    /// What is sealed from now on is sealed by these settings; what was given to the last thread it still does.
+    pub fn change(&mut self, spool: &Spool, config: &Config) {
+        let rules = rules(config);
+        if rules != self.rules {
+            self.sealer = key(spool, config).map(|key| thread_with(spool, key, &self.report));
+            self.rules = rules;
+        }
     }
 
     /// Has a build sealed, after those before it. False when nothing is sealed here.
@@ -72,6 +76,21 @@ impl Seals {
         self.collected = self.done.recv().ok();
         self.collected.is_some()
     }
+}
+
+fn rules(config: &Config) -> Rules {
+    (config.seal, config.signing_key.clone())
+}
+
+/// The server's key, unless nothing is to be sealed. Where there is none that is said.
+fn key(spool: &Spool, config: &Config) -> Option<ServerKey> {
+    let key = config.seal.then(|| spool.server_key(config.signing_key.as_deref()))?;
+    key.inspect_err(|e| warn!("builds are not sealed: {e}")).ok()
+}
+
+fn thread_with(spool: &Spool, key: ServerKey, report: &Sender<Done>) -> Sealer {
+    info!("seals builds with the key {}", key.fingerprint());
+    Sealer::Thread(start(spool.clone(), key, report.clone()))
 }
 
 fn start(spool: Spool, key: ServerKey, report: Sender<Done>) -> Sender<Ended> {

@@ -33,6 +33,7 @@ pub fn bound(limits: &Limits) {
 }
 
 /// A directory that the process needs still.
+#[cfg_attr(not(target_os = "linux"), expect(dead_code))]
 pub struct Needed<'a> {
     pub directory: BorrowedFd<'a>,
     /// Also for changing what is below it.

@@ -26,7 +26,8 @@ pub enum Promise {
     NoJob(String),
     /// There is this build, wherever.
     Build(String),
-    /// This build is over: in `done` or `failed`, with these digests of its console and its manifest.
+    /// This build is over: in `done` or `failed`, with these digests of its console, with what its worker has signed, and of
+    /// its manifest.
     Ended(String, String, String, String),
     /// This build is over when everything is mended.
     Ends(String),
@@ -97,7 +98,12 @@ impl Promise {
     /// What an end that was acknowledged promises.
     pub fn of_end(build: &Build<'_>) -> Promise {
         let end = build.place.word().to_owned();
-        let console = format!("{}+{}", digest(build, "console.log"), digest(build, "console.times"));
+        // A statement that nobody has signed is the server's, and comes later.
+        let is_signed = build.dir().join("statement.sig").exists();
+        let signed = if is_signed { &["statement", "statement.sig"][..] } else { &[] };
+        let of_script = ["console.log", "console.times"];
+        let digests = of_script.iter().chain(signed).map(|name| digest(build, name));
+        let console = digests.collect::<Vec<_>>().join("+");
         Promise::Ended(build.id.to_string(), end, console, digest(build, "manifest"))
     }
 

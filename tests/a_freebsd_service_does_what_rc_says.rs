@@ -1,0 +1,433 @@
+//! The rc.d scripts, under stand-ins for rc.subr(8) and daemon(8), with the real programs. `freebsd/README.md` says what
+//! only a FreeBSD can show.
+
+use harness::{Finished, Lab, PLATFORM, Sshd, binary, make_executable, wait_for};
+use rustix::process::{Pid, Signal};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A FreeBSD in a directory: what is in /usr/local, /var/run and /etc there.
+struct Machine {
+    lab: Lab,
+}
+
+const BUILDERD: &str = "builderd_enable=YES\n";
+
+/// Whether there is such a process, and not only its exit status, for which nobody may have asked yet.
+fn lives(pid: Pid) -> bool {
+    std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()))
+        .is_ok_and(|stat| stat.rsplit(") ").next().is_some_and(|rest| !rest.starts_with(['Z', 'X'])))
+}
+
+impl Machine {
+    fn new() -> Machine {
+        let machine = Machine { lab: Lab::new() };
+        for directory in ["run", "db", "bin", "local/bin", "local/sbin", "local/libexec/builder", "local/etc/rc.d"] {
+            std::fs::create_dir_all(machine.path(directory)).expect("a directory");
+        }
+        for (program, place) in
+            [("builder", "local/bin"), ("builderd", "local/sbin"), ("builder-run", "local/libexec/builder")]
+        {
+            let link = machine.path(place).join(program);
+            std::os::unix::fs::symlink(binary(program), link).expect("an installed program");
+        }
+        let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+        machine.install(&tests.join("freebsd/rc.subr"), "rc.subr");
+        machine.install(&tests.join("freebsd/daemon"), "daemon");
+        machine.install(&tests.join("../rc.d/builderd"), "local/etc/rc.d/builderd");
+        machine.install(&tests.join("../rc.d/builder_worker"), "local/etc/rc.d/builder_worker");
+        // su(1), for whoever may not become somebody else. Such a user could not write into /var/run.
+        let su = "#!/bin/sh\n[ \"$1 $2 $3\" = '-m builder -c' ] || exit\ncase $4 in */daemon*) exit 1 ;; esac\nexec sh -c \"$4\"\n";
+        machine.program("bin/su", su);
+        // install(1), likewise.
+        machine.program("bin/install", "#!/bin/sh\nfor directory; do :; done\nmkdir -p \"$directory\"\n");
+        machine
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.lab.path("machine").join(name)
+    }
+
+    /// A script where it is installed, with the machine's directories for the system's.
+    fn install(&self, source: &Path, name: &str) {
+        let place = self.path("").display().to_string();
+        let place = place.trim_end_matches('/');
+        let mut text = std::fs::read_to_string(source).expect("a script");
+        for (before, after) in [
+            ("%PLACE%", ""),
+            ("/etc/rc.subr", "/rc.subr"),
+            ("/usr/sbin/daemon", "/daemon"),
+            ("/usr/local/", "/local/"),
+            ("/var/run/", "/run/"),
+            ("/var/db/", "/db/"),
+        ] {
+            text = text.replace(before, &format!("{place}{after}"));
+        }
+        self.program(name, &text);
+    }
+
+    fn program(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).expect("a program");
+        make_executable(&self.path(name));
+    }
+
+    /// rc.conf, beside which the spool and its configuration are the lab's.
+    fn configure(&self, text: &str) {
+        let (config, spool) = (self.lab.config(), self.lab.root().display());
+        let own = format!("builderd_config={}\nbuilderd_dir={spool}\n", config.display());
+        std::fs::write(self.path("rc.conf"), own + text).expect("rc.conf");
+    }
+
+    /// `service NAME WORDS...`, which has the environment that service(8) gives.
+    fn service(&self, words: &[&str]) -> Finished {
+        let mut command = Command::new(self.path("local/etc/rc.d").join(words[0]));
+        command.args(&words[1..]).env_clear().current_dir("/");
+        let path = std::env::var("PATH").expect("a path");
+        Finished::of(command.env("PATH", format!("{}:{path}", self.path("bin").display())))
+    }
+
+    /// As [`Machine::service`], and it must end with this code and have said this.
+    fn says(&self, words: &[&str], code: i32, text: &str) {
+        let finished = self.service(words);
+        assert!(finished.code == code && finished.stdout.contains(text), "{words:?}: {finished:?}\n{}", self.log());
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.path("syslog")).unwrap_or_default()
+    }
+
+    /// How often daemon(8) started something with these words.
+    fn starts(&self, words: &str) -> usize {
+        self.log().lines().filter(|line| line.contains(": as ") && line.contains(words)).count()
+    }
+
+    fn pid(&self, file: &str) -> Option<Pid> {
+        let text = std::fs::read_to_string(self.path("run").join(file)).ok()?;
+        Pid::from_raw(text.trim().parse().ok()?).filter(|pid| lives(*pid))
+    }
+
+    fn serves(&self) -> bool {
+        self.lab.root().join("socket").exists() && self.pid("builderd.child.pid").is_some()
+    }
+
+    fn start_builderd(&self) {
+        self.says(&["builderd", "start"], 0, "Starting builderd.");
+        wait_for("builderd serves", || self.serves());
+    }
+
+    /// Nothing runs, and there is no file that says so.
+    fn is_empty(&self) {
+        let left: Vec<_> = std::fs::read_dir(self.path("run")).expect("run").flatten().map(|e| e.file_name()).collect();
+        assert!(left.is_empty(), "{left:?}");
+        let place = self.path("");
+        let place = place.to_str().expect("UTF-8");
+        let running = Finished::of(Command::new("pgrep").args(["-f", place])).stdout;
+        assert_eq!(running, "", "processes");
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        for name in std::fs::read_dir(self.path("run")).into_iter().flatten().flatten() {
+            let text = std::fs::read_to_string(name.path()).unwrap_or_default();
+            if let Some(pid) = text.trim().parse().ok().and_then(Pid::from_raw) {
+                let _ = rustix::process::kill_process(pid, Signal::KILL);
+            }
+        }
+        if std::thread::panicking() {
+            eprintln!("--- syslog:\n{}", self.log());
+        }
+    }
+}
+
+#[test]
+fn builderd_starts_is_seen_and_stops() {
+    for waits in [false, true] {
+        let machine = Machine::new();
+        machine.configure(&format!("{BUILDERD}builderd_env=BUILDER_LOG=debug\n"));
+        if waits {
+            std::fs::write(machine.path("daemon-waits"), "").expect("a daemon(8) that waits for its child");
+        }
+        machine.says(&["builderd", "status"], 1, "builderd is not running.");
+        machine.says(&["builderd", "stop"], 1, "not running?");
+        machine.start_builderd();
+        machine.says(&["builderd", "status"], 0, "builderd is running as pid");
+        assert_eq!(machine.service(&["builderd", "start"]).code, 1, "one is enough");
+        assert_eq!(machine.starts("builderd: as builder: "), 1, "{}", machine.log());
+        let child = machine.pid("builderd.child.pid").expect("builderd");
+        let environment = std::fs::read(format!("/proc/{}/environ", child.as_raw_nonzero())).expect("its environment");
+        assert!(String::from_utf8_lossy(&environment).contains("BUILDER_LOG=debug"));
+        machine.says(&["builderd", "stop"], 0, "Stopping builderd.");
+        assert!(!machine.lab.root().join("socket").exists(), "it has ended before stop has");
+        machine.says(&["builderd", "status"], 1, "builderd is not running.");
+        machine.is_empty();
+    }
+}
+
+#[test]
+fn a_stop_is_over_when_builderd_is() {
+    let machine = Machine::new();
+    machine.configure(BUILDERD);
+    machine.start_builderd();
+    let child = machine.pid("builderd.child.pid").expect("builderd");
+    rustix::process::kill_process(child, Signal::STOP).expect("one that takes its time to end");
+    std::thread::scope(|scope| {
+        let stop = scope.spawn(|| machine.service(&["builderd", "stop"]));
+        let waits = || {
+            let waits = std::fs::read_to_string(machine.path("waits")).unwrap_or_default();
+            waits.lines().any(|pid| pid == child.as_raw_nonzero().to_string())
+        };
+        wait_for("the stop waits", || waits() || stop.is_finished());
+        let early = stop.is_finished();
+        rustix::process::kill_process(child, Signal::CONT).expect("it goes on");
+        assert!(!early, "the stop did not wait for builderd");
+        assert_eq!(stop.join().expect("the stop").code, 0);
+    });
+    assert!(!lives(child));
+    machine.is_empty();
+}
+
+#[test]
+fn builderd_is_started_again_by_hand_and_after_a_crash() {
+    let machine = Machine::new();
+    machine.configure(BUILDERD);
+    machine.start_builderd();
+    let first = machine.pid("builderd.child.pid").expect("builderd");
+    machine.says(&["builderd", "restart"], 0, "Stopping builderd.\nStarting builderd.");
+    wait_for("the second serves", || machine.serves());
+    let second = machine.pid("builderd.child.pid").expect("builderd");
+    assert_ne!(first, second);
+    rustix::process::kill_process(second, Signal::KILL).expect("a crash");
+    wait_for("the third serves", || machine.pid("builderd.child.pid").is_some_and(|pid| pid != second));
+    machine.says(&["builderd", "stop"], 0, "Stopping");
+    machine.is_empty();
+}
+
+#[test]
+fn what_a_killed_supervisor_left_is_seen_stopped_and_replaced() {
+    let machine = Machine::new();
+    machine.configure(BUILDERD);
+    let orphan = || {
+        machine.start_builderd();
+        let child = machine.pid("builderd.child.pid").expect("builderd");
+        let supervisor = machine.pid("builderd.pid").expect("its supervisor");
+        rustix::process::kill_process(supervisor, Signal::KILL).expect("killed");
+        wait_for("the supervisor is gone", || machine.pid("builderd.pid").is_none());
+        assert!(lives(child), "it lives on");
+        child
+    };
+    let child = orphan();
+    machine.says(&["builderd", "status"], 0, &format!("running as pid {}", child.as_raw_nonzero()));
+    machine.says(&["builderd", "stop"], 0, "Stopping");
+    assert!(!lives(child));
+    for verb in ["start", "restart"] {
+        let child = orphan();
+        machine.says(&["builderd", verb], 0, "Starting");
+        assert!(!lives(child), "{verb}: the orphan has ended");
+        wait_for("another serves", || machine.serves());
+        machine.says(&["builderd", "stop"], 0, "Stopping");
+        machine.is_empty();
+    }
+}
+
+#[test]
+fn a_reload_reaches_builderd_itself() {
+    let machine = Machine::new();
+    machine.configure(&format!("{BUILDERD}builderd_env=BUILDER_LOG=debug\n"));
+    machine.says(&["builderd", "reload"], 1, "builderd not running?");
+    machine.start_builderd();
+    let (supervisor, child) = (machine.pid("builderd.pid"), machine.pid("builderd.child.pid"));
+    machine.says(&["builderd", "reload"], 0, "");
+    assert_eq!((machine.pid("builderd.pid"), machine.pid("builderd.child.pid")), (supervisor, child));
+    // What it looks at again is what nobody told it of.
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.expect("it").as_raw_nonzero())).expect("it");
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:\t")).expect("what it catches");
+    assert_eq!(u64::from_str_radix(caught, 16).expect("bits") & 1, 1, "HUP is caught, or it had ended");
+    machine.says(&["builderd", "stop"], 0, "Stopping");
+}
+
+#[test]
+fn a_broken_configuration_starts_stops_and_reloads_nothing() {
+    let machine = Machine::new();
+    machine.configure(BUILDERD);
+    machine.start_builderd();
+    let child = machine.pid("builderd.child.pid");
+    let whole = std::fs::read_to_string(machine.lab.config()).expect("builder.toml");
+    std::fs::write(machine.lab.config(), "grace = 3\n").expect("a mistake");
+    for verb in ["configtest", "reload", "restart"] {
+        let finished = machine.service(&["builderd", verb]);
+        assert!(finished.code != 0 && finished.stderr.contains("builder.toml"), "{verb}: {finished:?}");
+        assert_eq!(machine.pid("builderd.child.pid"), child, "{verb}");
+    }
+    machine.says(&["builderd", "stop"], 0, "Stopping");
+    assert_ne!(machine.service(&["builderd", "start"]).code, 0);
+    std::fs::write(machine.lab.config(), whole).expect("as it was");
+    machine.says(&["builderd", "configtest"], 0, "");
+    machine.is_empty();
+}
+
+#[test]
+fn a_spool_is_made_when_it_is_asked_for_and_not_before() {
+    let machine = Machine::new();
+    let spool = machine.path("db/builder");
+    machine.configure(&format!("{BUILDERD}builderd_dir={}\n", spool.display()));
+    let finished = machine.service(&["builderd", "start"]);
+    assert!(finished.code != 0 && finished.stderr.contains("builder init"), "{finished:?}");
+    assert!(!spool.exists(), "what is not mounted yet is not made anew");
+    machine.says(&["builderd", "init"], 0, "made a spool at");
+    machine.says(&["builderd", "start"], 0, "Starting");
+    wait_for("builderd serves", || spool.join("socket").exists());
+    machine.says(&["builderd", "stop"], 0, "Stopping");
+    machine.is_empty();
+}
+
+#[test]
+fn what_is_not_enabled_runs_only_when_it_is_told_to_once() {
+    let machine = Machine::new();
+    machine.configure("builder_worker_profiles='a b'\n");
+    machine.says(&["builderd", "start"], 0, "Set builderd_enable to YES");
+    machine.says(&["builder_worker", "start"], 0, "Set builder_worker_b_enable to YES");
+    machine.says(&["builderd", "rcvar"], 0, "builderd_enable=\"NO\"");
+    machine.is_empty();
+    machine.says(&["builderd", "onestart"], 0, "Starting");
+    wait_for("builderd serves", || machine.serves());
+    machine.says(&["builderd", "onestop"], 0, "Stopping");
+    machine.configure(BUILDERD);
+    machine.says(&["builderd", "rcvar"], 0, "builderd_enable=\"YES\"");
+    machine.is_empty();
+}
+
+/// Two workers with keys of their own, in profiles `a` and `b`.
+fn two_workers(machine: &Machine, sshd: &Sshd, more: &str) {
+    for name in ["a", "b"] {
+        let key = machine.lab.add_worker(name);
+        let keys = machine.path("local/etc/builder/workers").join(name);
+        std::fs::create_dir_all(&keys).expect("a directory");
+        std::fs::rename(key, keys.join("key")).expect("the key");
+        std::fs::copy(machine.lab.path("known_hosts"), keys.join("known_hosts")).expect("the host's key");
+    }
+    let (url, config) = (sshd.url(), machine.lab.config());
+    machine.configure(&format!(
+        "builder_worker_enable=YES\nbuilder_worker_profiles='a b'\nbuilder_worker_server={url}\n\
+         builder_worker_platform={PLATFORM}\nbuilder_worker_flags='--kill-after 1'\nbuilder_worker_b_flags=--keep\n\
+         builder_worker_b_user=other\nbuilder_worker_env=BUILDER_CONFIG={}\n{more}",
+        config.display()
+    ));
+}
+
+#[test]
+fn two_profiles_are_two_workers() {
+    let machine = Machine::new();
+    let sshd = machine.lab.sshd();
+    two_workers(&machine, &sshd, "");
+    machine.says(&["builder_worker", "start"], 0, "Starting builder_worker_a.\nStarting builder_worker_b.");
+    machine.says(&["builder_worker", "status"], 0, "builder_worker_b is running");
+    assert!(machine.log().contains("builder_worker_a: as builder_worker: "), "{}", machine.log());
+    assert!(machine.log().contains("builder_worker_b: as other: "), "{}", machine.log());
+    let b = machine.pid("builder_worker_b.pid");
+    machine.says(&["builder_worker", "stop", "a"], 0, "Stopping builder_worker_a.");
+    machine.says(&["builder_worker", "status"], 1, "builder_worker_a is not running.");
+    assert_eq!(machine.pid("builder_worker_b.pid"), b, "the other goes on");
+    // Both build: one exits after each and is started again, the other stays.
+    machine.says(&["builder_worker", "start", "a"], 0, "Starting builder_worker_a.");
+    machine.lab.job("job", "exit 0");
+    let mut workers = std::collections::BTreeSet::new();
+    wait_for("both have built", || {
+        let id = machine.lab.run("job");
+        let result = machine.lab.finished(&id).result().expect("readable").expect("a result");
+        workers.insert(result.worker.expect("a worker").to_string());
+        workers.len() == 2
+    });
+    wait_for("a is started again", || machine.starts("builder_worker_a: as") >= 3);
+    assert_eq!(machine.starts("builder_worker_b: as"), 1, "{}", machine.log());
+    machine.says(&["builder_worker", "stop"], 0, "Stopping builder_worker_b.");
+    machine.is_empty();
+}
+
+#[test]
+fn a_worker_without_its_key_or_server_is_not_started() {
+    let machine = Machine::new();
+    let sshd = machine.lab.sshd();
+    two_workers(&machine, &sshd, "builder_worker_b_server=\n");
+    std::fs::remove_file(machine.path("local/etc/builder/workers/a/known_hosts")).expect("removed");
+    let finished = machine.service(&["builder_worker", "start"]);
+    assert!(finished.code == 1 && finished.stderr.contains("a/known_hosts is not readable"), "{finished:?}");
+    assert!(finished.stderr.contains("set builder_worker_b_server in rc.conf"), "{finished:?}");
+    for (words, text) in [(["start", "c"], "there is no profile c"), (["start", "a;b"], "there is no profile")] {
+        let finished = machine.service(&["builder_worker", words[0], words[1]]);
+        assert!(finished.code == 64 && finished.stderr.contains(text), "{finished:?}");
+    }
+    machine.configure("builder_worker_enable=YES\nbuilder_worker_profiles='a b-c'\n");
+    let finished = machine.service(&["builder_worker", "start"]);
+    assert!(finished.code == 1 && finished.stderr.contains("letters, digits and '_'"), "{finished:?}");
+    machine.is_empty();
+}
+
+/// Both scripts say where rcorder(8) puts them, and no more than a POSIX shell takes.
+#[test]
+fn the_scripts_are_in_order() {
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rc.d");
+    for (name, requires) in [("builderd", "LOGIN"), ("builder_worker", "LOGIN jail")] {
+        let text = std::fs::read_to_string(scripts.join(name)).expect("the script");
+        for line in [format!("# PROVIDE: {name}"), format!("# REQUIRE: {requires}"), "# KEYWORD: shutdown".to_owned()] {
+            assert!(text.lines().any(|there| there == line), "{name}: {line}");
+        }
+        let parsed = Finished::of(Command::new("dash").arg("-n").arg(scripts.join(name)));
+        assert_eq!(parsed.code, 0, "{parsed:?}");
+    }
+}
+
+/// pkg(8) is asked for a package of files that are all there, and all files that are there are listed.
+#[test]
+fn a_package_lists_what_it_has() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| dir.path().join(name);
+    for name in ["bin", "programs", "out"] {
+        std::fs::create_dir(path(name)).expect("a directory");
+    }
+    for name in ["builder", "builderd", "builder-run"] {
+        std::fs::write(path("programs").join(name), "a program").expect("a program");
+    }
+    // create -M MANIFEST -p PLIST -r ROOT -o OUTPUT
+    let pkg = "#!/bin/sh\n[ \"$1\" = create ] && cp \"$3\" \"$9/manifest\" && cp \"$5\" \"$9/plist\" && cp -Rp \"$7\" \"$9/root\"\n";
+    std::fs::write(path("bin/pkg"), pkg).expect("a pkg");
+    make_executable(&path("bin/pkg"));
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../freebsd/package");
+    let packs = |words: &[&Path]| {
+        let search = format!("{}:{}", path("bin").display(), std::env::var("PATH").expect("a path"));
+        Finished::of(Command::new(&script).args(words).env("PATH", search).env("MAINTAINER", "ports@example.org"))
+    };
+    packs(&[&path("programs")]).refused(64, "usage");
+    let done = packs(&[&path("programs"), &path("out")]);
+    assert_eq!(done.code, 0, "{done:?}");
+
+    let manifest = std::fs::read_to_string(path("out/manifest")).expect("a manifest");
+    assert!(!manifest.contains('%'), "{manifest}");
+    for line in [concat!("version = \"", env!("CARGO_PKG_VERSION"), "\""), "maintainer = \"ports@example.org\""] {
+        assert!(manifest.lines().any(|there| there == line), "{line}: {manifest}");
+    }
+    let (mut listed, mut there) = (Vec::new(), Vec::new());
+    for line in std::fs::read_to_string(path("out/plist")).expect("a list").lines() {
+        if !line.starts_with("@dir") {
+            listed.push(line.trim_start_matches("@config ").to_owned());
+        } else {
+            let directory = line.split(' ').nth(1).expect("a directory");
+            assert!(path("out/root").join(&directory[1..]).is_dir(), "{line}");
+        }
+    }
+    for entry in walkdir::WalkDir::new(path("out/root")).into_iter().map(|entry| entry.expect("an entry")) {
+        if entry.file_type().is_file() {
+            there.push(format!("/{}", entry.path().strip_prefix(path("out/root")).expect("below").display()));
+        }
+    }
+    listed.sort();
+    there.sort();
+    assert_eq!(listed, there);
+    for program in ["/usr/local/bin/builder", "/usr/local/sbin/builderd", "/usr/local/libexec/builder/builder-run"] {
+        assert!(there.iter().any(|file| file == program), "{program}");
+    }
+    // Its script is one that a shell takes.
+    let text = manifest.split("pre-install = <<EOD\n").nth(1).and_then(|rest| rest.split("\nEOD\n").next());
+    std::fs::write(path("script"), text.expect("a script")).expect("the script");
+    assert_eq!(Finished::of(Command::new("dash").arg("-n").arg(path("script"))).code, 0);
+}
