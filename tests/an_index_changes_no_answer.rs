@@ -250,6 +250,13 @@ fn builds_that_end_within_the_grain_of_the_clock_are_not_missed() {
         assert_eq!(ended(&lab.spool), ended(&lab.spool.clone().without_index()), "after {n}");
         assert_eq!(ended(&lab.spool), 2 * (n + 1));
     }
+    // So a month that has just changed is not believed yet.
+    let unsettled = || {
+        dice.past().make(&lab.spool);
+        let unsettled = keeper.round().expect("a round").unsettled;
+        (unsettled && !truth(&lab)).then_some(())
+    };
+    eventually("a month is looked at in the two seconds after it has changed", unsettled);
 }
 
 /// Some builds, with an index that has caught up.
@@ -415,6 +422,9 @@ fn a_repair_that_changes_a_record_is_heeded() {
     let at = builds.iter().position(|past| past.code == 0 && !past.artifacts.is_empty()).expect("a good one");
     let dir = builds[at].found(&lab.spool).dir();
     std::fs::remove_file(dir.join("manifest")).expect("removed");
+    // The index is made while it is missing.
+    std::fs::remove_file(lab.spool.layout().index_file()).expect("removed");
+    catch_up(&lab.spool, &mut Keeper::open(&lab.spool).expect("an index"));
     lab.ok(&["check", "--repair"]);
     same(&lab.spool, &builds, "with a manifest that was linked back");
     let _daemon = lab.daemon();
