@@ -97,11 +97,17 @@ pub fn fresh_path(layout: &Layout) -> PathBuf {
     layout.tmp().join(format!("{}.{now}.{count}", std::process::id()))
 }
 
-/// Replaces or makes a file atomically and durably.
-pub fn replace_file(layout: &Layout, path: &Path, bytes: &[u8]) -> Result<()> {
+/// Replaces or makes a file atomically. Its content is durable on return, its name is not.
+pub fn put_file(layout: &Layout, path: &Path, bytes: &[u8]) -> Result<()> {
     let draft = Draft::file(layout, bytes, 0o644)?;
     disk::rename_over(draft.path(), path)?;
     draft.published();
+    Ok(())
+}
+
+/// Replaces or makes a file atomically and durably.
+pub fn replace_file(layout: &Layout, path: &Path, bytes: &[u8]) -> Result<()> {
+    put_file(layout, path, bytes)?;
     disk::sync_dir(path.parent().unwrap_or(layout.root()))
 }
 

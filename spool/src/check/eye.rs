@@ -134,8 +134,14 @@ pub struct Counts {
     pub leftovers: usize,
 }
 
-/// Digests by device, inode, size and time of change: a content that is linked often is read once.
-pub type Digests = BTreeMap<(u64, u64, u64, i64, i64), Sha256>;
+/// What one look has found out and the next need not again.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// Digests by device, inode, size and time of change: a content that is linked often is read once.
+    digests: BTreeMap<(u64, u64, u64, i64, i64), Sha256>,
+    /// Seals whose signatures fit: of each the digest of both together.
+    pub good_seals: BTreeSet<Sha256>,
+}
 
 /// A look at a spool, and what it has found so far.
 pub struct Eye<'s> {
@@ -150,17 +156,18 @@ pub struct Eye<'s> {
     /// Objects of the store that are not what their name says, by identity.
     pub rotten: BTreeSet<(u64, u64)>,
     owner: u32,
-    digests: Digests,
+    /// What is known from before.
+    pub memory: Memory,
     /// The directory that was found to be within the spool last.
     real: RefCell<PathBuf>,
 }
 
 impl<'s> Eye<'s> {
     /// A fresh look; what was hashed before need not be hashed again.
-    pub fn new(spool: &'s Spool, deep: bool, digests: Digests) -> Result<Eye<'s>> {
+    pub fn new(spool: &'s Spool, deep: bool, memory: Memory) -> Result<Eye<'s>> {
         let (owner, _) = spool.owner()?;
         let (found, counts, rotten) = (Vec::new(), Counts::default(), BTreeSet::new());
-        Ok(Eye { spool, deep, found, counts, rotten, owner, digests, real: RefCell::default() })
+        Ok(Eye { spool, deep, found, counts, rotten, owner, memory, real: RefCell::default() })
     }
 
     /// The maker of paths.
@@ -169,8 +176,8 @@ impl<'s> Eye<'s> {
     }
 
     /// Ends the look.
-    pub fn into_parts(self) -> (Vec<Finding>, Counts, Digests) {
-        (self.found, self.counts, self.digests)
+    pub fn into_parts(self) -> (Vec<Finding>, Counts, Memory) {
+        (self.found, self.counts, self.memory)
     }
 
     /// Notes that something is wrong.
@@ -284,12 +291,12 @@ impl<'s> Eye<'s> {
     pub fn digest(&mut self, entry: &Entry) -> Option<Sha256> {
         let meta = &entry.meta;
         let key = (meta.dev(), meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec());
-        if let Some(known) = self.digests.get(&key) {
+        if let Some(known) = self.memory.digests.get(&key) {
             return Some(*known);
         }
         let read = unless_absent(File::open(&entry.path)).and_then(|file| file.map(Sha256::of_reader).transpose());
         match read.at("read", &entry.path) {
-            Ok(read) => read.map(|(digest, _)| *self.digests.entry(key).or_insert(digest)),
+            Ok(read) => read.map(|(digest, _)| *self.memory.digests.entry(key).or_insert(digest)),
             Err(e) => {
                 self.unreadable(entry, &e);
                 None
@@ -317,7 +324,7 @@ mod tests {
     fn what_the_disk_does_not_give_is_a_finding_and_the_check_goes_on() {
         let dir = tempfile::tempdir().unwrap();
         let (spool, _) = Spool::init(&dir.path().join("spool")).unwrap();
-        let mut eye = Eye::new(&spool, true, Digests::new()).unwrap();
+        let mut eye = Eye::new(&spool, true, Memory::default()).unwrap();
         // A directory opens as a file does, and can't be read as one.
         let entry = eye.entry(&spool.layout().jobs()).unwrap().unwrap();
         assert_eq!((eye.digest(&entry), eye.bytes(&entry)), (None, None));

@@ -21,7 +21,7 @@ pub use repair::Repaired;
 
 use crate::error::Result;
 use crate::spool::Spool;
-use eye::{Digests, Eye};
+use eye::{Eye, Memory};
 
 /// What a check found.
 #[derive(Clone, Debug, Default)]
@@ -38,29 +38,29 @@ impl Spool {
     /// # Errors
     /// When the disk can't be read.
     pub fn check(&self, deep: bool) -> Result<Checked> {
-        self.check_again(deep, &mut Digests::new())
+        self.check_again(deep, &mut Memory::default())
     }
 
-    /// As [`Spool::check`], with what was hashed before.
-    fn check_again(&self, deep: bool, digests: &mut Digests) -> Result<Checked> {
-        let (first, counts) = self.look(deep, digests)?;
+    /// As [`Spool::check`], with what was found out before.
+    fn check_again(&self, deep: bool, memory: &mut Memory) -> Result<Checked> {
+        let (first, counts) = self.look(deep, memory)?;
         if first.is_empty() {
             return Ok(Checked { findings: first, counts });
         }
-        let (mut findings, counts) = self.look(deep, digests)?;
+        let (mut findings, counts) = self.look(deep, memory)?;
         findings.retain(|finding| first.contains(finding));
         Ok(Checked { findings, counts })
     }
 
-    fn look(&self, deep: bool, digests: &mut Digests) -> Result<(Vec<Finding>, Counts)> {
-        let mut eye = Eye::new(self, deep, std::mem::take(digests))?;
+    fn look(&self, deep: bool, memory: &mut Memory) -> Result<(Vec<Finding>, Counts)> {
+        let mut eye = Eye::new(self, deep, std::mem::take(memory))?;
         house::look(&mut eye)?;
         words::look(&mut eye)?;
         // First: a build whose script is a content that has changed must not run.
         store::look(&mut eye)?;
         builds::look(&mut eye)?;
         let (found, counts, known) = eye.into_parts();
-        *digests = known;
+        *memory = known;
         Ok((found, counts))
     }
 }

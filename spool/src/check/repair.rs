@@ -4,7 +4,7 @@
 //! thing, and leaves what is locked by somebody else. It can be killed between any two steps, and said again.
 
 use super::Checked;
-use super::eye::{Digests, is_real};
+use super::eye::{Memory, is_real};
 use super::finding::{Cure, Finding};
 use super::lost::LostAndFound;
 use crate::console;
@@ -55,10 +55,10 @@ impl Spool {
     /// When the disk can't be read. What can't be mended is no error.
     pub fn repair(&self, deep: bool, now: Timestamp) -> Result<Repaired> {
         let lost = LostAndFound::new(self.layout(), now);
-        let mut digests = Digests::new();
+        let mut memory = Memory::default();
         let mut repaired = Repaired::default();
         for _ in 0..ROUNDS {
-            repaired.checked = self.check_again(deep, &mut digests)?;
+            repaired.checked = self.check_again(deep, &mut memory)?;
             repaired.failed.clear();
             let before = repaired.done.len();
             for finding in repaired.checked.findings.iter().filter(|finding| finding.cure.is_known()) {

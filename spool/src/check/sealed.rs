@@ -8,20 +8,11 @@ use super::eye::Eye;
 use super::finding::{Cure, Invariant};
 use crate::build_id::BuildId;
 use crate::digest::Sha256;
-use crate::disk;
 use crate::error::Result;
 use crate::layout::file;
 use crate::sign::armor::Signature;
 use crate::sign::statement::Signer;
 use crate::sign::{Seal, Standing, is_sealed, keygen, seal_standing};
-use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
-
-/// Seals that were found good, each with its signature and the server's keys: a second look need not ask again.
-static GOOD: Mutex<BTreeSet<Sha256>> = Mutex::new(BTreeSet::new());
-
-/// No list of keys is longer, in bytes.
-const LONGEST: u64 = 1 << 20;
 
 /// The files that are links into the store, which may have what is missing here.
 const CONTENTS: [&str; 4] = [file::SCRIPT, file::ENVIRONMENT, file::PACKAGES, file::MANIFEST];
@@ -81,14 +72,14 @@ impl Over<'_> {
             eye.find(Invariant::Sealed, &entry.path, wrong, Cure::Human(how));
             return Ok(Some(Standing::Absent));
         }
-        let signers = eye.layout().signers();
-        let known = disk::read_if_there(&signers, LONGEST)?.unwrap_or_default();
-        let parts = [&known[..], claimed.as_str().as_bytes(), seal].map(|part| Sha256::of(part).to_string());
-        let all = Sha256::of(parts.concat().as_bytes());
-        if !is_known(&all) && !seal_standing(&signers, &self.dir.path, seal)?.is_good() {
-            return Ok(self.unfit(eye));
+        let parts = [claimed.as_str().as_bytes(), seal].map(|part| Sha256::of(part).to_string());
+        let both = Sha256::of(parts.concat().as_bytes());
+        if !eye.memory.good_seals.contains(&both) {
+            if !seal_standing(&eye.layout().signers(), &self.dir.path, seal)?.is_good() {
+                return Ok(self.unfit(eye));
+            }
+            eye.memory.good_seals.insert(both);
         }
-        GOOD.lock().unwrap_or_else(PoisonError::into_inner).insert(all);
         Ok(Some(Standing::Good { key: claimed.key().clone() }))
     }
 
@@ -139,8 +130,4 @@ impl Over<'_> {
         }
         Ok(())
     }
-}
-
-fn is_known(seal: &Sha256) -> bool {
-    GOOD.lock().unwrap_or_else(PoisonError::into_inner).contains(seal)
 }

@@ -21,7 +21,7 @@ pub use provenance::provenance;
 pub use sealing::Sealed;
 pub use server::ServerKey;
 pub(crate) use verify::seal_standing;
-pub use verify::{Standing, Verdict};
+pub use verify::{Standing, Vouching};
 pub use vouched::Vouched;
 
 /// The namespace of workers' signatures (ssh-keygen(1), `-n`).

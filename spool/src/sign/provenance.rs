@@ -5,11 +5,14 @@
 //! <https://github.com/secure-systems-lab/dsse/blob/master/envelope.md>. DSSE leaves open what a signature is: here it is
 //! that of ssh-keygen(1), armor and all.
 
-use super::list::Seal;
+use super::list::{self, Seal};
 use super::server::ServerKey;
+use super::verify::{Standing, seal_standing};
 use super::{PROVENANCE, keygen};
 use crate::digest::Sha256;
+use crate::disk;
 use crate::error::{Error, Kind, Result};
+use crate::find::Build;
 use crate::inputs::Sides;
 use crate::job::Ended;
 use crate::layout::file;
@@ -27,6 +30,9 @@ const BUILD_TYPE: &str = "urn:x-builder:build:1";
 /// What the server is called, before the fingerprint of its key.
 const SERVER_ID: &str = "urn:x-builder:server:";
 
+/// No envelope is longer, in bytes.
+const LONGEST: u64 = 256 << 20;
+
 /// The signed envelope of a build; `seal` has the digests of its files.
 ///
 /// # Errors
@@ -42,6 +48,34 @@ pub fn provenance(ended: &Ended, manifest: &Manifest, seal: &Seal, key: &ServerK
     }))?;
     envelope.push(b'\n');
     Ok(envelope)
+}
+
+impl Build<'_> {
+    /// The signed envelope with the build's provenance, once it is known to be what the server has sealed.
+    ///
+    /// # Errors
+    /// [`Kind::NoInput`] when there is none, [`Kind::Data`] when it is another one.
+    pub fn provenance(&self) -> Result<String> {
+        let (dir, signers) = (self.dir(), self.spool().layout().signers());
+        let none = || {
+            Error::new(Kind::NoInput, format!("{} has no provenance", self.id))
+                .hint("a build has one when something came out of it and builderd has sealed it")
+        };
+        let wrong = |why: &str| {
+            Error::new(Kind::Data, format!("the provenance of {} is not to be trusted: {why}", self.id))
+                .hint(format!("`builder verify-signature {}` says more", self.id))
+        };
+        let envelope = disk::read_if_there(&dir.join(file::PROVENANCE), LONGEST)?.ok_or_else(none)?;
+        let seal = disk::read_if_there(&dir.join(file::SEAL), list::LONGEST)?.ok_or_else(none)?;
+        if Seal::parse(&seal)?.get(file::PROVENANCE) != Some(Sha256::of(&envelope)) {
+            return Err(wrong("it is not what was sealed"));
+        }
+        match seal_standing(&signers, &dir, &seal)? {
+            Standing::Good { .. } => String::from_utf8(envelope).map_err(|_| wrong("it is not UTF-8")),
+            Standing::Bad { why } => Err(wrong(&format!("of the seal's signature, {why}"))),
+            Standing::Absent => Err(wrong("the seal's signature is gone")),
+        }
+    }
 }
 
 fn bytes(value: &Value) -> Result<Vec<u8>> {

@@ -12,8 +12,7 @@ use crate::job::Ended;
 use crate::keep::lock_ended;
 use crate::layout::file;
 use crate::spool::Spool;
-use crate::tmp::Draft;
-use std::path::Path;
+use crate::tmp;
 
 /// What came of sealing a build.
 #[derive(Clone, Debug)]
@@ -39,7 +38,7 @@ impl Spool {
         let mut seal = Seal::of(&dir)?;
         let put = |seal: &mut Seal, name: &str, bytes: &[u8]| {
             seal.set(name, Sha256::of(bytes));
-            self.put_beside(&dir.join(name), bytes)
+            tmp::put_file(self.layout(), &dir.join(name), bytes)
         };
         if seal.get(file::STATEMENT_SIGNATURE).is_none() {
             let statement = statement(ended, &seal);
@@ -56,18 +55,10 @@ impl Spool {
         }
         let list = seal.to_bytes();
         let signature = keygen::sign(&key.file, SEAL, &list)?;
-        self.put_beside(&dir.join(file::SEAL_SIGNATURE), signature.as_str().as_bytes())?;
-        self.put_beside(&dir.join(file::SEAL), &list)?;
+        tmp::put_file(self.layout(), &dir.join(file::SEAL_SIGNATURE), signature.as_str().as_bytes())?;
+        tmp::put_file(self.layout(), &dir.join(file::SEAL), &list)?;
         disk::sync_dir(&dir)?;
         Ok(Sealed { worker: worker_standing(&dir, None)?, files: seal.len() })
-    }
-
-    /// Puts a file beside those of a build. Its content is durable on return, its name is not.
-    fn put_beside(&self, path: &Path, bytes: &[u8]) -> Result<()> {
-        let draft = Draft::file(self.layout(), bytes, 0o644)?;
-        disk::rename_over(draft.path(), path)?;
-        draft.published();
-        Ok(())
     }
 }
 

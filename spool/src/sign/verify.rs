@@ -7,7 +7,7 @@ use super::{SEAL, SERVER, STATEMENT, keygen};
 use crate::build_id::BuildId;
 use crate::digest::Sha256;
 use crate::disk;
-use crate::error::{At, Error, Kind, Result};
+use crate::error::{At, Result};
 use crate::find::Build;
 use crate::layout::file;
 use crate::manifest::Manifest;
@@ -15,9 +15,6 @@ use crate::name::WorkerName;
 use serde::Serialize;
 use std::fs::File;
 use std::path::Path;
-
-/// No envelope is longer, in bytes.
-const LONGEST_PROVENANCE: u64 = 256 << 20;
 
 /// What became of a signature.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -48,9 +45,9 @@ impl Standing {
     }
 }
 
-/// What is to be said of a build.
+/// Who vouches for a build, and whether it is that one.
 #[derive(Clone, Debug, Serialize)]
-pub struct Verdict {
+pub struct Vouching {
     /// Which.
     pub build: BuildId,
     /// Who ran it, as its statement says.
@@ -74,11 +71,11 @@ impl Build<'_> {
     ///
     /// # Errors
     /// When the disk can't be read, or ssh-keygen(1) is not there.
-    pub fn verify(&self, signers: &Path, outside: bool) -> Result<Verdict> {
+    pub fn check_signatures(&self, signers: &Path, outside: bool) -> Result<Vouching> {
         let dir = self.dir();
         let said = disk::read_if_there(&dir.join(file::STATEMENT), statement::LONGEST as u64).ok().flatten();
         let signer = said.and_then(|bytes| Signer::read(&bytes).ok());
-        let mut verdict = Verdict {
+        let mut vouching = Vouching {
             build: self.id.clone(),
             worker: signer.as_ref().and_then(|signer| signer.worker.clone()),
             statement: worker_standing(&dir, outside.then_some(signers))?,
@@ -87,18 +84,18 @@ impl Build<'_> {
             artifacts: 0,
             differs: Vec::new(),
         };
-        let Some(bytes) = disk::read_if_there(&dir.join(file::SEAL), list::LONGEST)? else { return Ok(verdict) };
-        verdict.seal = seal_standing(signers, &dir, &bytes)?;
-        let Ok(seal) = Seal::parse(&bytes) else { return Ok(verdict) };
-        verdict.files = seal.len();
-        verdict.differs = differences(&dir, &seal)?;
+        let Some(bytes) = disk::read_if_there(&dir.join(file::SEAL), list::LONGEST)? else { return Ok(vouching) };
+        vouching.seal = seal_standing(signers, &dir, &bytes)?;
+        let Ok(seal) = Seal::parse(&bytes) else { return Ok(vouching) };
+        vouching.files = seal.len();
+        vouching.differs = differences(&dir, &seal)?;
         if signer.is_some_and(|signer| signer.build != self.id) {
-            verdict.differs.push(format!("{}: it is of another build", file::STATEMENT));
+            vouching.differs.push(format!("{}: it is of another build", file::STATEMENT));
         }
         let manifest = self.manifest().unwrap_or_default();
-        verdict.artifacts = manifest.len();
-        verdict.differs.extend(artifacts(self, &manifest)?);
-        Ok(verdict)
+        vouching.artifacts = manifest.len();
+        vouching.differs.extend(artifacts(self, &manifest)?);
+        Ok(vouching)
     }
 }
 
@@ -177,32 +174,4 @@ fn wrong(path: &Path, digest: &Sha256) -> Result<Option<&'static str>> {
     }
     let (now, _) = Sha256::of_reader(File::open(path).at("read", path)?).at("read", path)?;
     Ok((now != *digest).then_some("it is not what it was"))
-}
-
-impl Build<'_> {
-    /// The signed envelope with the build's provenance, once it is known to be what the server has sealed.
-    ///
-    /// # Errors
-    /// [`Kind::NoInput`] when there is none, [`Kind::Data`] when it is another one.
-    pub fn provenance(&self) -> Result<String> {
-        let (dir, signers) = (self.dir(), self.spool().layout().signers());
-        let none = || {
-            Error::new(Kind::NoInput, format!("{} has no provenance", self.id))
-                .hint("a build has one when something came out of it and builderd has sealed it")
-        };
-        let wrong = |why: &str| {
-            Error::new(Kind::Data, format!("the provenance of {} is not to be trusted: {why}", self.id))
-                .hint(format!("`builder verify-signature {}` says more", self.id))
-        };
-        let envelope = disk::read_if_there(&dir.join(file::PROVENANCE), LONGEST_PROVENANCE)?.ok_or_else(none)?;
-        let seal = disk::read_if_there(&dir.join(file::SEAL), list::LONGEST)?.ok_or_else(none)?;
-        if Seal::parse(&seal)?.get(file::PROVENANCE) != Some(Sha256::of(&envelope)) {
-            return Err(wrong("it is not what was sealed"));
-        }
-        match seal_standing(&signers, &dir, &seal)? {
-            Standing::Good { .. } => String::from_utf8(envelope).map_err(|_| wrong("it is not UTF-8")),
-            Standing::Bad { why } => Err(wrong(&format!("of the seal's signature, {why}"))),
-            Standing::Absent => Err(wrong("the seal's signature is gone")),
-        }
-    }
 }
