@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 /// No script is longer, in bytes: those of jobs are shorter by far.
-pub const LONGEST_SCRIPT: u64 = 64 << 20;
+pub const LARGEST_SCRIPT: u64 = 64 << 20;
 
 /// A build where it was found. It may have moved on since.
 #[derive(Clone, Debug)]
@@ -245,7 +245,7 @@ impl<'s> Build<'s> {
 
     /// What was executed.
     pub fn script(&self) -> Result<Vec<u8>> {
-        disk::read_if_there(&self.dir().join(file::SCRIPT), LONGEST_SCRIPT)?
+        disk::read_if_there(&self.dir().join(file::SCRIPT), LARGEST_SCRIPT)?
             .ok_or_else(|| Error::new(Kind::Data, format!("the script of {} is lost", self.id)))
     }
 

@@ -6,7 +6,7 @@ use super::{signals, tag};
 use jiff::Timestamp;
 use spool::artifact_path::ArtifactPath;
 use spool::error::Result;
-use spool::find::LONGEST_SCRIPT;
+use spool::find::LARGEST_SCRIPT;
 use spool::record::Outcome;
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -121,7 +121,7 @@ impl<R: Read> Full<R> {
         let mut der = Reader::new(from, most);
         der.enter(tag::explicit(0), "build")?;
         der.enter(tag::SEQUENCE, "build")?;
-        let job = ScriptJob::read(&mut der, LONGEST_SCRIPT)?;
+        let job = ScriptJob::read(&mut der, LARGEST_SCRIPT)?;
         let uuid = uuid(&mut der)?;
         let console = Console::read(&mut der)?;
         der.enter(tag::SEQUENCE, "timestamps")?;

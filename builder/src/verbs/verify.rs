@@ -22,7 +22,7 @@ use std::process::ExitCode;
 struct Page {
     build: BuildId,
     output: Option<Sha256>,
-    verdict: &'static str,
+    verdict: Verdict,
     rebuilds: Vec<Row>,
     /// Where the first that differs does so.
     first_difference: Option<String>,
@@ -52,7 +52,7 @@ pub fn run(spool: &Spool, args: &VerifyArgs) -> Result<ExitCode> {
         vary: args.vary.vary.as_deref().map_or(Ok(Vec::new()), words::vary)?,
     };
     owner::become_owner(spool)?;
-    let ids = spool.verify(&build, &wish, clock::now())?;
+    let ids = spool.order_rebuilds(&build, &wish, clock::now())?;
     if args.no_wait {
         out::print(&ids.iter().map(|id| format!("{id}\n")).collect::<String>())?;
         return Ok(ExitCode::SUCCESS);
@@ -84,11 +84,7 @@ fn judge(spool: &Spool, build: &Build<'_>, original: &BuildResult, ids: &[BuildI
     Ok(Page {
         build: build.id.clone(),
         output: original.output,
-        verdict: match verdict {
-            Verdict::Reproduced => "reproduced",
-            Verdict::NotReproduced => "not reproduced",
-            Verdict::Unknown => "unknown",
-        },
+        verdict,
         first_difference: other.map(|other| first_difference(build, &other.build)).transpose()?,
         rebuilds: these.into_iter().map(|one| row(one, original)).collect(),
     })
@@ -117,26 +113,23 @@ pub fn row(one: &Rebuilt<'_>, original: &BuildResult) -> Row {
 }
 
 fn say(page: &Page, json: bool) -> Result<ExitCode> {
-    if json {
-        out::json(page)?;
-    } else {
-        out::print(&format!("{}\n{}", page.build, rows(&page.rebuilds)))?;
-    }
     let count = text::count(page.rebuilds.len(), "rebuild");
-    match page.verdict {
-        "reproduced" if json => Ok(ExitCode::SUCCESS),
-        "reproduced" => out::print(&format!("Reproduced: {count} gave the same\n")).map(|()| ExitCode::SUCCESS),
-        "not reproduced" if json => Ok(ExitCode::from(1)),
-        "not reproduced" => {
-            let difference = page.first_difference.as_deref().unwrap_or_default();
-            out::print(&format!("Not reproduced: {difference}\n"))?;
-            Ok(ExitCode::from(1))
-        }
-        _ => {
-            Err(Error::new(Kind::TryAgain, format!("{} is not confirmed: some of {count} did not exit 0", page.build))
-                .hint("`builder log` shows what they printed"))
-        }
+    let difference = page.first_difference.as_deref().unwrap_or_default();
+    let (said, code) = match page.verdict {
+        Verdict::Reproduced => (format!("Reproduced: {count} gave the same\n"), Ok(ExitCode::SUCCESS)),
+        Verdict::NotReproduced => (format!("Not reproduced: {difference}\n"), Ok(ExitCode::from(1))),
+        Verdict::Unknown => (String::new(), Err(unknown(page, &count))),
+    };
+    match json {
+        true => out::json(page)?,
+        false => out::print(&format!("{}\n{}{said}", page.build, rows(&page.rebuilds)))?,
     }
+    code
+}
+
+fn unknown(page: &Page, count: &str) -> Error {
+    Error::new(Kind::TryAgain, format!("{} is not confirmed: some of {count} did not exit 0", page.build))
+        .hint("`builder log` shows what they printed")
 }
 
 /// Rebuilds as a table.

@@ -2,11 +2,9 @@
 
 use super::{MOST, Rebuild, Vary};
 use crate::build_id::BuildId;
-use crate::disk;
 use crate::error::{Error, Kind, Result};
 use crate::find::Build;
-use crate::job::{Ended, Job, LONGEST_SCRIPT, Queued};
-use crate::layout::file;
+use crate::job::{Ended, Job, Queued};
 use crate::name::WorkerName;
 use crate::place::{End, Place, Priority, Ticket};
 use crate::queue::{NewBuild, Queues};
@@ -31,11 +29,12 @@ impl Spool {
     /// # Errors
     /// [`Kind::Usage`] for a build that repeats another itself, [`Kind::TryAgain`] for one that is not over, and
     /// [`Kind::NoInput`] for one that nothing came out of.
-    pub fn verify(&self, build: &Build<'_>, wish: &Wish, now: Timestamp) -> Result<Vec<BuildId>> {
+    pub fn order_rebuilds(&self, build: &Build<'_>, wish: &Wish, now: Timestamp) -> Result<Vec<BuildId>> {
         self.verifiable(build)?;
         let _lock = self.lock_jobs()?;
         self.refuse_dropped(build.id.platform())?;
-        let request = build.request()?.ok_or_else(|| nothing_left(&build.id, file::BUILD))?;
+        let lost = || Error::new(Kind::Data, format!("what was asked for with {} is lost", build.id));
+        let request = build.request()?.ok_or_else(lost)?;
         let before = self.rebuilds_of(&build.id)?;
         let last = before.iter().map(|one| one.rebuild.number).max().unwrap_or(0);
         let mut all: Vec<BuildId> = before.into_iter().map(|one| one.build.id).collect();
@@ -124,7 +123,6 @@ fn repeated(
     ticket: Ticket,
     now: Timestamp,
 ) -> Result<NewBuild> {
-    let script = disk::read_if_there(&build.dir().join(file::SCRIPT), LONGEST_SCRIPT as u64)?;
     let request = Request {
         queued: now,
         origin: Origin::Rebuild,
@@ -133,9 +131,5 @@ fn repeated(
         rebuild: Some(rebuild),
         ..request.clone()
     };
-    Ok(NewBuild { ticket, request, script: script.ok_or_else(|| nothing_left(&build.id, file::SCRIPT))? })
-}
-
-fn nothing_left(id: &BuildId, file: &str) -> Error {
-    Error::new(Kind::NoInput, format!("{id} has lost its {file}, so it can't be repeated"))
+    Ok(NewBuild { ticket, request, script: build.script()? })
 }

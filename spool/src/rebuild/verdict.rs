@@ -2,11 +2,12 @@
 
 use super::Rebuild;
 use crate::build_id::BuildId;
-use crate::ended::{Wanted, is_of};
+use crate::ended::Wanted;
 use crate::error::Result;
 use crate::find::Build;
 use crate::record::BuildResult;
 use crate::spool::Spool;
+use serde::Serialize;
 
 /// A rebuild, where it is and how it ended.
 #[derive(Debug)]
@@ -39,13 +40,16 @@ pub enum Standing {
 }
 
 /// What all rebuilds say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Verdict {
     /// As many as were wanted confirm it, and none does not.
+    #[serde(rename = "reproduced")]
     Reproduced,
     /// Something else came out of one.
+    #[serde(rename = "not reproduced")]
     NotReproduced,
     /// Some are not over, or did not get that far.
+    #[serde(rename = "unknown")]
     Unknown,
 }
 
@@ -80,20 +84,17 @@ impl Verdict {
 impl Spool {
     /// The rebuilds of a build, wherever they are, the oldest first. One whose request can't be read is none.
     pub fn rebuilds_of(&self, of: &BuildId) -> Result<Vec<Rebuilt<'_>>> {
-        let mut builds = Vec::new();
-        let is_one = |name: &str| crate::build_id::is_rebuild(name) && is_of(name, of.job(), Some(of.platform()));
-        for build in self.open_builds_on(of.platform())? {
-            builds.extend(Some(build).filter(|build| is_one(build.id.as_str())));
-        }
         // None is older than what it repeats.
-        let ended = Wanted {
+        let wanted = Wanted {
             job: Some(of.job()),
             platform: Some(of.platform()),
             rebuild: Some(true),
             not_older: Some(of),
             ..Wanted::default()
         };
-        builds.extend(self.ended_as(usize::MAX, &ended)?);
+        let mut builds = self.open_builds_on(of.platform())?;
+        builds.retain(|build| wanted.fits(&build.id));
+        builds.extend(self.ended_as(usize::MAX, &wanted)?);
         let mut rebuilt: Vec<Rebuilt<'_>> = builds.into_iter().filter_map(|build| read(build, of)).collect();
         rebuilt.sort_by(|a, b| a.build.id.cmp(&b.build.id));
         rebuilt.dedup_by(|a, b| a.build.id == b.build.id);

@@ -11,10 +11,8 @@ use spool::disk;
 use spool::error::{Error, Kind, Result};
 use spool::find::Build;
 use spool::inputs::Sides;
-use spool::job::LONGEST_SCRIPT;
 use spool::layout::file;
 use spool::record::{BuildResult, Request};
-use std::io::Write;
 
 /// What is the same for every build.
 const REBUILD: &str = include_str!("rebuild.sh");
@@ -26,13 +24,14 @@ const LONGEST: u64 = 64 << 20;
 pub fn run(spool: &Spool, args: &ReproArgs) -> Result<()> {
     let build = finished(spool, &args.build)?;
     let result = spool.verifiable(&build)?;
-    let request = build.request()?.ok_or_else(|| lost(&build, file::BUILD))?;
+    let lost = || Error::new(Kind::Data, format!("what was asked for with {} is lost", build.id));
+    let request = build.request()?.ok_or_else(lost)?;
     out::bytes(&script(&build, &request, &result)?)
 }
 
 fn script(build: &Build<'_>, request: &Request, result: &BuildResult) -> Result<Vec<u8>> {
-    let read = |name: &str, most: u64| disk::read_if_there(&build.dir().join(name), most);
-    let built = read(file::SCRIPT, LONGEST_SCRIPT as u64)?.ok_or_else(|| lost(build, file::SCRIPT))?;
+    let read = |name: &str| Ok::<_, Error>(disk::read_if_there(&build.dir().join(name), LONGEST)?.unwrap_or_default());
+    let built = build.script()?;
     let sides = Sides::as_noted(&build.manifest()?, &result.inputs);
     let secrets: Vec<&str> = request.secrets.iter().map(|name| name.as_str()).collect();
     let system = |key: &str| result.system.get(key).map_or("", String::as_str);
@@ -49,13 +48,11 @@ fn script(build: &Build<'_>, request: &Request, result: &BuildResult) -> Result<
         build.id
     )
     .into_bytes();
-    for (name, value) in variables {
-        writeln!(text, "{name}={}", quoted(value)).map_err(|e| Error::new(Kind::Internal, e.to_string()))?;
-    }
+    text.extend(variables.iter().flat_map(|(name, value)| format!("{name}={}\n", quoted(value)).into_bytes()));
     let inputs: String = result.inputs.iter().map(|path| format!("{path}\n")).collect();
     for (name, bytes) in [
-        ("environment", &read(file::ENVIRONMENT, LONGEST)?.unwrap_or_default()),
-        ("packages", &read(file::PACKAGES, LONGEST)?.unwrap_or_default()),
+        ("environment", &read(file::ENVIRONMENT)?),
+        ("packages", &read(file::PACKAGES)?),
         ("inputs", &inputs.into_bytes()),
         ("manifest", &sides.output.to_bytes()),
         ("the_script", &built),
@@ -86,13 +83,10 @@ fn quoted(word: &str) -> String {
     format!("'{}'", plain.replace('\'', r"'\''"))
 }
 
-fn lost(build: &Build<'_>, file: &str) -> Error {
-    Error::new(Kind::NoInput, format!("{} has lost its {file}", build.id))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
 
     #[test]
     fn a_function_prints_what_it_was_given() {
