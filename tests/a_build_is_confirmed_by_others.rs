@@ -165,6 +165,36 @@ fn rebuilds_stand_in_nobodys_way() {
     assert!(lab.spool.open_builds().expect("the open builds").is_empty());
 }
 
+/// Neither one that exits 0 nor one that fails: nothing comes after it, it is not tried again, and nobody is ill of it.
+#[test]
+fn nothing_follows_a_rebuild() {
+    let lab = Lab::new();
+    std::fs::write(lab.config(), "retry_seconds = 0\n").expect("a configuration");
+    let no = lab.path("no");
+    let script = format!("[ ! -e {} ] || exit 7; echo x > f", no.display());
+    lab.job_with("first", &script, &["--every", "never", "--retry-failures"]);
+    lab.job_with("second", "true", &["--every", "never", "--after", "first"]);
+    let _daemon = lab.daemon();
+    let first = lab.run("first");
+    let _workers = workers(&lab, &["one"]);
+    let of = |job: &str| {
+        let all = lab.spool.open_builds().expect("builds").into_iter().chain(lab.ended());
+        all.filter(|build| build.id.job().as_str() == job).map(|build| build.id.to_string()).collect::<Vec<_>>()
+    };
+    let settled = || {
+        let owing = lab.spool.owing().expect("owed");
+        owing.is_empty() && lab.spool.open_builds().expect("builds").is_empty()
+    };
+    wait_for("what follows the first has ended", || of("second").len() == 1 && settled());
+    assert_eq!(lab.builder(&["verify", &first]).code, 0);
+    wait_for("nothing is owed", settled);
+    std::fs::write(&no, "").expect("a file");
+    assert_eq!(lab.builder(&["verify", &first]).code, 75);
+    wait_for("nothing is owed again", settled);
+    assert_eq!((of("first").len(), of("second").len()), (3, 1), "{:?} {:?}", of("first"), of("second"));
+    assert!(!lab.root().join("workers/one.health").exists());
+}
+
 /// `latest` moves when as many as the job wants have confirmed a build, and not before.
 #[test]
 fn a_job_can_have_each_build_confirmed_before_it_is_the_latest() {

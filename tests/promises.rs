@@ -37,9 +37,12 @@
 //!     `what_was_built_is_built_again_elsewhere.rs`
 //! 21. What is not to be kept goes, and nothing else: `what_is_not_to_be_kept_goes.rs`
 //! 22. Whatever is sent breaks nothing: `whatever_is_sent_breaks_nothing.rs`
-//! 23. What robur's builder left comes in whole or not at all, and goes out as it came: `what_robur_left_comes_in.rs`
-//! 24. What is signed can be verified by anybody, with ssh-keygen(1) alone: `what_is_signed_can_be_verified_by_anybody.rs`
-//! 25. An index makes answers fast and changes none: `an_index_changes_no_answer.rs`
+//! 23. What robur's builder left comes in whole or not at all, and goes out as it came: `what_robur_left_comes_in.rs`,
+//!     `a_file_that_is_not_roburs_is_refused.rs`
+//! 24. What is signed can be verified by anybody, with ssh-keygen(1) alone: `what_is_signed_can_be_verified_by_anybody.rs`,
+//!     `what_changes_of_a_sealed_build_is_named.rs`
+//! 25. An index makes answers fast and changes none: `an_index_changes_no_answer.rs`,
+//!     `an_index_comes_back.rs`
 //! 26. A service manager knows how builderd is, and new settings take effect or change nothing:
 //!     `builderd_lives_under_a_service_manager.rs`, `the_units_say_what_systemd_understands.rs`
 //! 27. A service of FreeBSD starts, stops and is seen as rc(8) has it, and a jail for one build leaves nothing behind:

@@ -72,6 +72,35 @@ fn the_last_good_build_of_each_platform_stays_whatever_is_said() {
     lab.check();
 }
 
+/// It may be older than the newest that exited 0: nobody has confirmed that one.
+#[test]
+fn the_latest_stays_with_what_confirms_it() {
+    let lab = Lab::new();
+    let text = lab.path("text");
+    std::fs::write(&text, "one").expect("a file");
+    lab.job_with("job", &format!("cat {} > f", text.display()), &["--every", "never", "--reproduce", "1"]);
+    let confirmed = built(&lab, "job", 1);
+    assert_eq!(lab.local_worker("w", &[]).ended(), 0, "it is repeated");
+    settled(&lab);
+    let of_it = there(&lab);
+    assert_eq!(of_it.len(), 2);
+    for n in 0..2 {
+        std::fs::write(&text, format!("before {n}")).expect("a file");
+        built(&lab, "job", 1);
+        std::fs::write(&text, format!("after {n}")).expect("a file");
+        assert_eq!(lab.local_worker("w", &[]).ended(), 0, "it is repeated");
+        settled(&lab);
+    }
+    let before = there(&lab);
+    assert_eq!(before.len(), 6);
+    lab.ok(&["set", "job", "--keep", "builds=1"]);
+    lab.ok(&["gc"]);
+    let stays = there(&lab);
+    assert!(stays.len() == 4 && of_it.is_subset(&stays), "{before:?} {stays:?}");
+    assert!(lab.ok(&["latest", "job"]).contains(&confirmed[0]));
+    lab.check();
+}
+
 #[test]
 fn a_pinned_build_stays_until_it_is_unpinned() {
     let lab = Lab::new();

@@ -1,6 +1,7 @@
 //! Workers sign what they say, the server seals what it has recorded, and anybody can check it: with ssh-keygen(1) and
 //! sha256sum(1), as SIGNATURES.md says, and nothing of builder.
 
+use harness::sealed::{Change, SCRIPT, changed, sealed, signed};
 use harness::{Finished, Lab, Liar, Running, wait_for};
 use serde_json::{Value, json};
 use spool::digest::Sha256;
@@ -9,29 +10,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 const DOCUMENT: &str = include_str!("../SIGNATURES.md");
-
-/// Something of everything: inputs, artifacts at two depths, a main one, a console.
-const SCRIPT: &str = "echo printed; mkdir -p bin; echo tool >bin/tool; echo text >text; echo dep >system-packages";
-
-/// Waits until a build is over and all is done that its end owed. Returns its directory.
-fn sealed(lab: &Lab, id: &str) -> PathBuf {
-    let dir = lab.finished(id).dir();
-    wait_for("nothing is owed", || !lab.root().join("owed").join(id).exists());
-    dir
-}
-
-/// A build by a worker that comes in over SSH with a key of its own, sealed.
-fn signed(lab: &Lab, words: &[&str]) -> (PathBuf, String) {
-    let sshd = lab.sshd();
-    let key = lab.add_worker("jail1");
-    lab.job("job", SCRIPT);
-    let id = lab.run("job");
-    let _daemon = lab.daemon();
-    let worker = sshd.worker(lab, "jail1", &key, words);
-    let dir = sealed(lab, &id);
-    assert_eq!(worker.ended(), 0);
-    (dir, id)
-}
 
 /// What SIGNATURES.md has anybody type.
 fn documented() -> String {
@@ -156,147 +134,6 @@ fn a_provenance_says_what_was_made_of_what() {
     assert!(dependencies.contains(&("artifacts/system-packages".to_owned(), of("dep\n"))), "{dependencies:?}");
     let script = Sha256::of(&std::fs::read(dir.join("script")).expect("a script")).to_string();
     assert!(dependencies.contains(&("script".to_owned(), script)), "{dependencies:?}");
-}
-
-/// What happens to a file, in place: whoever has a link to it has it, too.
-#[derive(Clone, Copy, Debug)]
-enum Change {
-    Flipped(usize),
-    Cut,
-    Longer,
-    Gone,
-}
-
-/// Changes a file, has somebody look, and makes it as it was.
-fn changed<T>(path: &Path, change: Change, look: impl FnOnce() -> T) -> T {
-    if let Change::Gone = change {
-        let away = path.ancestors().find(|dir| dir.join("format").exists()).expect("a spool").parent().expect("a lab");
-        let away = away.join("away");
-        std::fs::rename(path, &away).expect("moved");
-        let seen = look();
-        std::fs::rename(&away, path).expect("moved back");
-        return seen;
-    }
-    let (bytes, mode) = (std::fs::read(path).expect("a file"), path.metadata().expect("a file").permissions());
-    let mut other = bytes.clone();
-    match change {
-        Change::Flipped(at) => other[at] ^= 1,
-        Change::Cut => other.truncate(bytes.len() - 1),
-        Change::Longer => other.push(b'\n'),
-        Change::Gone => {}
-    }
-    let write = |bytes: &[u8]| {
-        std::fs::set_permissions(path, PermissionsExt::from_mode(0o644)).expect("a mode");
-        std::fs::write(path, bytes).expect("written");
-        std::fs::set_permissions(path, mode.clone()).expect("its mode");
-    };
-    write(&other);
-    let seen = look();
-    write(&bytes);
-    seen
-}
-
-/// All files of a build, and the contents of the store that it links.
-fn files_of(lab: &Lab, dir: &Path) -> Vec<PathBuf> {
-    let files = |root: &Path| -> Vec<PathBuf> {
-        let all = walkdir::WalkDir::new(root).sort_by_file_name().into_iter().flatten();
-        all.filter(|entry| entry.file_type().is_file()).map(walkdir::DirEntry::into_path).collect()
-    };
-    [files(dir), files(&lab.root().join("store"))].concat()
-}
-
-#[test]
-fn each_byte_of_a_sealed_build_and_of_the_store_is_vouched_for() {
-    let lab = Lab::below(Path::new("/dev/shm"));
-    let (dir, _) = signed(&lab, &[]);
-    let files = files_of(&lab, &dir);
-    let in_build = files.iter().filter(|path| path.starts_with(&dir)).count();
-    assert!(in_build >= 16 && files.len() > in_build + 5, "{files:#?}");
-    for path in &files {
-        let length = std::fs::read(path).expect("a file").len();
-        // Of what says who has signed each byte, of others some.
-        let own = ["seal", "seal.sig", "statement.sig"].iter().any(|name| path.ends_with(name));
-        let step = if own { 7 } else { (length / 3).max(1) };
-        let flips = (0..length).step_by(step).chain([length - 1]).map(Change::Flipped);
-        let in_store = path.starts_with(lab.root().join("store"));
-        for change in flips.chain([Change::Cut, Change::Longer, Change::Gone]) {
-            let findings = changed(path, change, || lab.spool.check(true).expect("readable").findings);
-            // Of a content that is gone the builds that have it are named.
-            let named = findings.iter().any(|one| one.path == *path || in_store || path.ends_with("seal.sig"));
-            assert!(named, "{change:?} of {}: {findings:#?}", path.display());
-        }
-    }
-    lab.check();
-}
-
-#[test]
-fn what_a_repair_has_noted_is_not_said_again() {
-    let lab = Lab::below(Path::new("/dev/shm"));
-    let (dir, id) = signed(&lab, &[]);
-    let names = spool::disk::names(&dir).expect("readable");
-    assert!(names.len() > 12, "{names:?}");
-    for name in names.iter().filter(|name| *name != "artifacts") {
-        let path = dir.join(name);
-        let length = std::fs::read(&path).expect("a file").len();
-        for change in [Change::Flipped(length / 2), Change::Cut, Change::Gone] {
-            changed(&path, change, || {
-                let damaged = lab.path("damaged");
-                harness::put_copy(lab.root(), &damaged);
-                let spool = spool::Spool::open(&damaged).expect("a spool");
-                let said = spool.repair(true, spool::clock::now()).expect("repaired");
-                let left = said.checked.findings;
-                // A record that says something else than the files do accuses them, too.
-                let accused = |path: &Path| name == "result.toml" || path.ends_with("result.toml");
-                let for_humans = left.iter().all(|one| accused(&one.path) && !one.cure.is_known());
-                assert!(for_humans, "{change:?} of {name}: {left:#?}");
-                let again = spool.repair(true, spool::clock::now()).expect("repaired");
-                assert!(again.done.is_empty(), "{change:?} of {name}: {:#?}", again.done);
-                // Of the times of a console that was cut those that can be true stay.
-                let times = damaged.join(dir.strip_prefix(lab.root()).expect("below")).join("console.times");
-                assert!(name != "console.log" || times.exists(), "{change:?}");
-            });
-        }
-    }
-    // An operator's hand is no damage.
-    lab.ok(&["pin", &id]);
-    lab.check();
-    assert_eq!(lab.builder(&["verify-signature", &id]).code, 0);
-    lab.ok(&["unpin", &id]);
-    // What a human lets stay is left alone, and an auditor is told all the same.
-    std::fs::set_permissions(dir.join("result.toml"), PermissionsExt::from_mode(0o644)).expect("a mode");
-    let text = std::fs::read_to_string(dir.join("result.toml")).expect("a result");
-    std::fs::write(dir.join("result.toml"), format!("{text}\n")).expect("written");
-    assert_eq!(lab.builder(&["check", "--deep"]).code, 65);
-    std::fs::write(dir.join("lost"), "result.toml\n").expect("written");
-    lab.check();
-    let refused = lab.builder(&["verify-signature", &id]);
-    assert!(refused.code == 1 && refused.stdout.contains("result.toml: it is not what it was"), "{refused:?}");
-}
-
-#[test]
-fn a_file_that_came_later_is_named() {
-    let lab = Lab::new();
-    let (dir, id) = signed(&lab, &[]);
-    let later = dir.join("console.log.1");
-    std::fs::write(&later, "something\n").expect("written");
-    let findings = lab.spool.check(true).expect("readable").findings;
-    assert!(findings.len() == 1 && findings[0].path == later, "{findings:#?}");
-    let refused = lab.builder(&["verify-signature", &id]);
-    assert!(refused.code == 1 && refused.stdout.contains("console.log.1: it was not there"), "{refused:?}");
-    lab.ok(&["check", "--deep", "--repair"]);
-    assert_eq!(lab.builder(&["verify-signature", &id]).code, 0);
-}
-
-#[test]
-fn a_build_in_the_place_of_another_one_is_named() {
-    let lab = Lab::new();
-    let (dir, id) = signed(&lab, &[]);
-    let other = dir.with_file_name(id.replace("-job@", "-jab@"));
-    std::fs::rename(&dir, &other).expect("renamed");
-    let findings = lab.spool.check(true).expect("readable").findings;
-    assert!(findings.iter().any(|one| one.wrong == format!("it is of the build {id}")), "{findings:#?}");
-    let refused = lab.builder(&["verify-signature", "jab"]);
-    assert!(refused.code == 1 && refused.stdout.contains("it is of another build"), "{refused:?}");
 }
 
 /// A build that nobody can sign.

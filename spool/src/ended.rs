@@ -140,10 +140,10 @@ impl Spool {
         self.ended_as(most, &Wanted { job, platform, end: Some(End::Failed), ..Wanted::default() })
     }
 
-    /// The output of the newest build before this one, of the same job on the same platform, that has one.
-    pub fn output_before(&self, id: &BuildId) -> Result<Option<Sha256>> {
-        let all = self.known_of(id.job(), Some(id.platform()))?;
-        Ok(all.into_iter().filter(|(build, _)| build.id < *id).find_map(|(_, known)| known.output))
+    /// What came out of the finished builds of a job on a platform, of those with an output, the newest first.
+    pub fn outputs_of(&self, job: &JobName, platform: &Platform) -> Result<Vec<(BuildId, Sha256)>> {
+        let all = self.known_of(job, Some(platform))?;
+        Ok(all.into_iter().filter_map(|(build, known)| Some((build.id, known.output?))).collect())
     }
 
     /// The newest build of a job that exited 0, and repeats no other one.

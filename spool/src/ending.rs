@@ -113,10 +113,7 @@ impl HeldBuild<'_> {
         // A worker that never said what environment it used has not said what went in.
         let is_known = files.iter().any(|(name, _)| *name == file::ENVIRONMENT);
         result.input = is_known.then(|| input_digest(self.id.platform(), files, &sides.inputs));
-        result.output = sides.output_digest();
-        result.manifest = (!sides.inputs.is_empty()).then(|| Sha256::of(&manifest.to_bytes()));
-        result.inputs = sides.inputs.iter().map(|(path, _)| path.clone()).collect();
-        result.main = sides.main(main.as_ref());
+        result.note_sides(&sides, manifest, main.as_ref());
         if result.outcome.succeeded() {
             let absent = |path: &ArtifactPath, what: &str| format!("{path}: the job's {what} was not left");
             result.skipped.extend(named.iter().filter(|path| !sides.has_input(path)).map(|path| absent(path, "input")));

@@ -15,7 +15,7 @@ use crate::store;
 use fs2::FileExt;
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// An active build whose directory is locked by this process.
 ///
@@ -203,7 +203,7 @@ impl<'s> HeldBuild<'s> {
             store.adopt(&uploaded, &one.sha256, !already_synced)?;
         }
         let target = self.path().join(file::ARTIFACTS).join(one.path.as_str());
-        self.make_parents(&one.path)?;
+        make_parents(&self.path().join(file::ARTIFACTS), &one.path)?;
         if !store.link_to(&one.sha256, &target)? {
             return Ok(false);
         }
@@ -216,15 +216,12 @@ impl<'s> HeldBuild<'s> {
         }
         Ok(true)
     }
+}
 
-    fn make_parents(&self, path: &ArtifactPath) -> Result<()> {
-        let mut dir = self.path().join(file::ARTIFACTS);
-        let mut parts: Vec<&str> = path.as_str().split('/').collect();
-        parts.pop();
-        for part in parts {
-            dir.push(part);
-            disk::make_dir(&dir)?;
-        }
-        Ok(())
+/// Makes the directories of an artifact below the one of all.
+pub(crate) fn make_parents(artifacts: &Path, path: &ArtifactPath) -> Result<()> {
+    for (slash, _) in path.as_str().match_indices('/') {
+        disk::make_dir(&artifacts.join(&path.as_str()[..slash]))?;
     }
+    Ok(())
 }

@@ -9,6 +9,7 @@ use crate::console;
 use crate::digest::{Hasher, Sha256};
 use crate::disk::{self, Moved};
 use crate::error::{At, Error, Kind, Result};
+use crate::held::make_parents;
 use crate::inputs::Sides;
 use crate::layout::file;
 use crate::manifest::Manifest;
@@ -121,19 +122,15 @@ impl<'s> Import<'s> {
     /// [`Kind::Data`] for artifacts that can't lie in one directory.
     pub fn finish(mut self, facts: &Facts) -> Result<Option<End>> {
         let manifest = Manifest::new(self.artifacts.clone())?;
-        let sides = Sides::of(&manifest, &[]);
-        let result = BuildResult {
+        let mut result = BuildResult {
             started: Some(facts.started),
             duration_ms: u64::try_from(facts.finished.duration_since(facts.started).as_millis()).unwrap_or(0),
-            output: sides.output_digest(),
-            manifest: (!sides.inputs.is_empty()).then(|| Sha256::of(&manifest.to_bytes())),
-            inputs: sides.inputs.iter().map(|(path, _)| path.clone()).collect(),
-            main: sides.main(None),
             artifacts: manifest.len() as u64,
             artifact_bytes: self.artifact_bytes,
             skipped: facts.skipped.clone(),
             ..BuildResult::unrun(facts.outcome.clone(), facts.finished)
         };
+        result.note_sides(&Sides::of(&manifest, &[]), &manifest, None);
         self.add(&facts.script, file::SCRIPT)?;
         if !manifest.is_empty() {
             self.add(&manifest.to_bytes(), file::MANIFEST)?;
@@ -169,12 +166,7 @@ impl<'s> Import<'s> {
         if !manifest.is_empty() {
             disk::make_dir(&root)?;
         }
-        for (path, _) in manifest.iter() {
-            for (slash, _) in path.as_str().match_indices('/') {
-                disk::make_dir(&root.join(&path.as_str()[..slash]))?;
-            }
-        }
-        Ok(())
+        manifest.iter().try_for_each(|(path, _)| make_parents(&root, path))
     }
 
     fn publish(self, end: End) -> Result<Option<End>> {

@@ -5,7 +5,8 @@ use crate::build_id::BuildId;
 use crate::digest::Sha256;
 use crate::disk;
 use crate::error::{Error, Kind, Result};
-use crate::inputs::Main;
+use crate::inputs::{Main, Sides};
+use crate::manifest::Manifest;
 use crate::name::{SecretName, WorkerName};
 use crate::rebuild::Rebuild;
 use jiff::Timestamp;
@@ -297,6 +298,14 @@ impl BuildResult {
             system: BTreeMap::new(),
             varied: BTreeMap::new(),
         }
+    }
+
+    /// Notes which of the artifacts are inputs, what came out, and which of that is the main one.
+    pub(crate) fn note_sides(&mut self, sides: &Sides, manifest: &Manifest, main: Option<&ArtifactPath>) {
+        self.output = sides.output_digest();
+        self.manifest = (!sides.inputs.is_empty()).then(|| Sha256::of(&manifest.to_bytes()));
+        self.inputs = sides.inputs.iter().map(|(path, _)| path.clone()).collect();
+        self.main = sides.main(main);
     }
 
     /// The digest of `manifest`; nothing when there is none.

@@ -1,17 +1,22 @@
 //! The lab: a spool, an sshd of its own on loopback, the programs, and waiting that has a deadline.
 
+pub mod answers;
 mod cable;
 pub mod expressions;
 pub mod golden;
 pub mod house;
 mod liar;
+pub mod machine;
 mod network;
+pub mod office;
 pub mod oracle;
 pub mod past;
 mod person;
 pub mod power;
 mod process;
 mod pty;
+pub mod robur;
+pub mod sealed;
 mod sshd;
 mod steps;
 

@@ -41,7 +41,6 @@ pub fn run(spool: &Spool, args: &GetArgs) -> Result<()> {
     Ok(())
 }
 
-/// The build that is meant; of a job the newest that exited 0.
 /// The build that is meant, which must be over; a job stands for its newest that exited 0.
 pub fn finished<'s>(spool: &'s Spool, text: &str) -> Result<Build<'s>> {
     if let Ok(name) = text.parse()

@@ -13,6 +13,7 @@ use spool::place::End;
 use spool::record::BuildResult;
 use spool::{Spool, clock};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// Stands behind an output that is not the one of the build before.
 const CHANGED: &str = "*";
@@ -93,12 +94,23 @@ fn filtered(
             wanted.map(|(build, result)| (build.id, Some(result))).take(args.most).collect()
         }
     };
-    let listed = builds.into_iter().map(|(build, result)| {
+    let mut outputs: HashMap<(JobName, Platform), Vec<(BuildId, Sha256)>> = HashMap::new();
+    let mut listed = Vec::new();
+    for (build, result) in builds {
         let output = result.as_ref().and_then(|result| result.output);
-        let before = output.map_or(Ok(None), |_| spool.output_before(&build))?;
-        Ok(Listed { output_changed: before.is_some() && before != output, result, build })
-    });
-    listed.collect()
+        let mut output_changed = false;
+        if output.is_some() {
+            let (job, platform) = (build.job().clone(), build.platform().clone());
+            let all = match outputs.entry((job, platform)) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => new.insert(spool.outputs_of(build.job(), build.platform())?),
+            };
+            let before = all.iter().find(|(id, _)| *id < build).map(|(_, output)| *output);
+            output_changed = before.is_some() && before != output;
+        }
+        listed.push(Listed { output_changed, result, build });
+    }
+    Ok(listed)
 }
 
 /// So many of the newest; one more is read for each platform, to compare the oldest with.

@@ -32,31 +32,29 @@ pub fn job_platforms(named: &[String]) -> Result<Platforms> {
 
 /// The platforms as they were named, each once.
 pub fn platforms(named: &[String]) -> Result<Vec<Platform>> {
-    let mut platforms: Vec<Platform> = Vec::new();
-    for text in named {
-        let platform = text.parse()?;
-        if !platforms.contains(&platform) {
-            platforms.push(platform);
+    each_once(named, |text| text.parse())
+}
+
+/// What words mean, each meaning once.
+fn each_once<T: PartialEq>(words: &[String], meant: impl Fn(&str) -> Result<T>) -> Result<Vec<T>> {
+    let mut all: Vec<T> = Vec::new();
+    for word in words {
+        let one = meant(word)?;
+        if !all.contains(&one) {
+            all.push(one);
         }
     }
-    Ok(platforms)
+    Ok(all)
+}
+
+/// As [`each_once`]; the word `none` alone for nothing.
+fn each_once_or_none<T: PartialEq>(words: &[String], meant: impl Fn(&str) -> Result<T>) -> Result<Vec<T>> {
+    if words == ["none"] { Ok(Vec::new()) } else { each_once(words, meant) }
 }
 
 /// Some names, each once; the word `none` for none of them.
 pub fn names<T: std::str::FromStr<Err = Error> + PartialEq>(words: &[String]) -> Result<Vec<T>> {
-    if let [word] = words
-        && word == "none"
-    {
-        return Ok(Vec::new());
-    }
-    let mut names: Vec<T> = Vec::new();
-    for word in words {
-        let name = word.parse()?;
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    Ok(names)
+    each_once_or_none(words, str::parse)
 }
 
 /// The path of an artifact, or of a directory of them, with or without a slash at its end.
@@ -67,14 +65,7 @@ pub fn artifact(option: &str, path: &str) -> Result<ArtifactPath> {
 
 /// Some of them, each once; the word `none` for none of them.
 pub fn artifacts(option: &str, words: &[String]) -> Result<Vec<ArtifactPath>> {
-    let mut paths: Vec<ArtifactPath> = Vec::new();
-    for word in words.iter().filter(|_| words != ["none"]) {
-        let path = artifact(option, word)?;
-        if !paths.contains(&path) {
-            paths.push(path);
-        }
-    }
-    Ok(paths)
+    each_once_or_none(words, |word| artifact(option, word))
 }
 
 /// A duration in whole seconds, at least `least`.

@@ -10,7 +10,7 @@ use spool::name::{JobName, Platform};
 use spool::place::Priority;
 use spool::platform;
 use spool::schedule::Every;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
 /// What is to be done.
@@ -19,9 +19,11 @@ struct Plan {
     /// The jobs that are new.
     jobs: BTreeMap<JobName, Job>,
     /// Those that stay as they are.
-    there: Vec<JobName>,
+    there: BTreeSet<JobName>,
     /// What is to be queued, in order.
     queued: Vec<(Platform, JobName)>,
+    /// The jobs that there are, before anything is done.
+    before: BTreeSet<JobName>,
     dropped: Vec<Platform>,
     /// Platforms that are dropped there, and are here what they are.
     known: Vec<Platform>,
@@ -64,15 +66,15 @@ impl Import<'_> {
     }
 
     fn plan(&self, state: State) -> Result<Plan> {
-        let mut plan = Plan::default();
+        let before = self.spool.job_names()?.into_iter().collect();
+        let mut plan = Plan { before, ..Plan::default() };
         self.drop_unknown(&mut plan, state.dropped)?;
-        let known = self.spool.job_names()?;
         for one in state.schedule {
             if plan.there.contains(&one.job.name) || plan.jobs.contains_key(&one.job.name) {
                 return Err(Error::new(Kind::Data, format!("the job {} is there twice", one.job.name)));
             }
-            match known.contains(&one.job.name) {
-                true => plan.there.push(one.job.name),
+            match plan.before.contains(&one.job.name) {
+                true => drop(plan.there.insert(one.job.name)),
                 false => drop(plan.jobs.insert(one.job.name.clone(), self.job(one)?)),
             }
         }
@@ -99,8 +101,8 @@ impl Import<'_> {
             return Ok(());
         }
         if !plan.jobs.contains_key(&name) {
-            if self.spool.job_names()?.contains(&name) {
-                plan.there.push(name);
+            if plan.before.contains(&name) {
+                plan.there.insert(name);
                 return Ok(());
             }
             let job = self.job(Scheduled { job: waits, every: Every::Never, next: None })?;
