@@ -157,6 +157,7 @@ fn rebuilds_stand_in_nobodys_way() {
     let id = built(&lab, "job", "one");
     let ids = lab.ok(&["verify", "job", "-n", "2", "--no-wait"]);
     assert_eq!(ids.lines().count(), 2);
+    assert!(lab.ok(&["show", "job"]).contains(&format!("\n  {id}\n")), "a job's name stands for none of them");
     let next = lab.run("job");
     assert!(!ids.contains(&next) && next != id, "it is queued beside them");
     assert_eq!(lab.build(&next).place.word(), "queued");
