@@ -77,6 +77,9 @@ pub struct WorkerArgs {
     /// Exit after one build (the default)
     #[arg(long)]
     pub once: bool,
+    /// Connect, say whether builds could come, and go without one
+    #[arg(long, conflicts_with_all = ["keep", "once"])]
+    pub check: bool,
     /// A variable for the scripts, beside PATH, HOME, TMPDIR, LANG and BUILDER_*
     #[arg(long = "env", value_name = "NAME=VALUE")]
     pub environment: Vec<String>,

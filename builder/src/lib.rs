@@ -17,6 +17,7 @@ mod copy;
 pub mod gate;
 mod host;
 mod out;
+mod program;
 pub mod robur;
 mod save;
 mod sending;
@@ -28,10 +29,10 @@ mod travel;
 mod verbs;
 mod words;
 
-use args::{Cli, Verb, WorkerVerb};
+use args::{Cli, SetupVerb, Verb, WorkerVerb};
 use clap::ArgMatches;
 use spool::config::Config;
-use spool::error::{Error, Result};
+use spool::error::{Error, Kind, Result};
 use std::path::Path;
 use std::process::ExitCode;
 use terms::{Files, terms};
@@ -64,6 +65,9 @@ fn start(cli: &Cli, typed: &ArgMatches) -> Result<ExitCode> {
         }
         _ => {}
     }
+    if let Some(done) = of_this_machine(cli) {
+        return done;
+    }
     if let Verb::Edit(args) = &cli.verb
         && let Files::Editor = terms(&cli.verb).files
         && is_elsewhere(cli)?
@@ -79,6 +83,26 @@ fn start(cli: &Cli, typed: &ArgMatches) -> Result<ExitCode> {
         true => ask::run(root, &config, cli, typed),
         false => carry_out(root, &config, &cli.verb),
     }
+}
+
+/// What is about this machine, and about nobody's spool but that of whoever is here.
+fn of_this_machine(cli: &Cli) -> Option<Result<ExitCode>> {
+    let (Verb::Setup(_) | Verb::Doctor(_)) = cli.verb else { return None };
+    if cli.host.is_some() {
+        let wrong = Error::new(Kind::Usage, "this verb is about the machine where it is typed");
+        return Some(Err(wrong.hint("log in there and type it without --host, or unset BUILDER_HOST")));
+    }
+    let config = Config::read(cli.config.as_deref());
+    let default = Config::default().spool;
+    let root = cli.spool.clone().or(config.as_ref().ok().map(|config| config.spool.clone())).unwrap_or(default);
+    Some(match &cli.verb {
+        Verb::Setup(SetupVerb::Worker(args)) => verbs::setup::worker(args).map(|()| ExitCode::SUCCESS),
+        Verb::Setup(SetupVerb::Server(args)) => {
+            config.and_then(|config| verbs::setup::server(&root, &config, args)).map(|()| ExitCode::SUCCESS)
+        }
+        Verb::Doctor(args) => verbs::doctor::run(&root, config, args),
+        _ => return None,
+    })
 }
 
 /// Whether somebody else has to do the verb.
@@ -104,7 +128,7 @@ fn carry_out(root: &Path, config: &Config, verb: &Verb) -> Result<ExitCode> {
         Verb::VerifySignature(args) => return verbs::verify_signature::run(&spool, args),
         Verb::Ls(args) => return verbs::ls::run(&spool, config, args),
         Verb::Import(args) => return verbs::import::run(&spool, config, args),
-        Verb::Init | Verb::Gate(_) | Verb::Completion(_) | Verb::Complete(_) => {}
+        Verb::Init | Verb::Gate(_) | Verb::Completion(_) | Verb::Complete(_) | Verb::Setup(_) | Verb::Doctor(_) => {}
         Verb::Add(args) => verbs::add::run(&spool, config, args)?,
         Verb::Rm(args) => verbs::rm::run(&spool, args)?,
         Verb::Run(args) => return verbs::run::run(&spool, args),

@@ -41,7 +41,9 @@ pub enum Files<'a> {
 /// States the terms of a verb.
 pub fn terms(verb: &Verb) -> Terms<'_> {
     let (role, files) = match verb {
-        Verb::Init | Verb::Gate(_) | Verb::Completion(_) | Verb::Complete(_) => (None, Files::None),
+        Verb::Init | Verb::Setup(_) | Verb::Doctor(_) | Verb::Gate(_) | Verb::Completion(_) | Verb::Complete(_) => {
+            (None, Files::None)
+        }
         Verb::Ls(_)
         | Verb::Watch(_)
         | Verb::Log(_)

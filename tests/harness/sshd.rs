@@ -115,6 +115,11 @@ impl Sshd {
         self.process.take();
     }
 
+    /// The file of its configuration.
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
     /// The address as a worker takes it.
     pub fn url(&self) -> String {
         format!("ssh://{}@{}:{}", user(), self.address, self.port)

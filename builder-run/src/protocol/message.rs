@@ -1,5 +1,6 @@
 //! The messages: one JSON object a line, told apart by `t`; `n` raw bytes follow where a message has an `n`.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use spool::artifact_path::ArtifactPath;
 use spool::build_id::BuildId;
@@ -22,6 +23,9 @@ pub enum ToWorker {
         version: String,
         /// Seconds after which a worker that is not heard loses its build.
         grace_seconds: u32,
+        /// When it says so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        time: Option<Timestamp>,
     },
     /// A secret of the build that comes next; `n` bytes follow.
     Secret {

@@ -83,6 +83,7 @@ impl Server<'_> {
                 protocol: PROTOCOL,
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 grace_seconds: self.config.grace_seconds,
+                time: Some(clock::now()),
             },
             b"",
         )?;

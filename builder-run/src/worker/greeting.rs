@@ -6,8 +6,10 @@ use super::{ended_by_server, system};
 use crate::args::WorkerArgs;
 use crate::protocol::inbox::{Inbox, send};
 use crate::protocol::{PROTOCOL, ToServer, ToWorker};
+use jiff::SignedDuration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use spool::build_id::BuildId;
+use spool::clock;
 use spool::error::{At, Error, Kind, Result};
 use std::time::{Duration, Instant};
 use tracing::info;
@@ -21,6 +23,11 @@ pub struct Greeted {
     pub inbox: Inbox,
     /// After how long a worker that is not heard loses its build.
     pub grace: Duration,
+    /// The server's release.
+    pub version: String,
+    /// By how much the server's clock is ahead of this one; nothing when it did not say. It is as wrong as its word was
+    /// long on the way.
+    pub ahead: Option<SignedDuration>,
     /// How long the server may take for each word.
     patience: Duration,
 }
@@ -45,9 +52,13 @@ impl Greeted {
         signals: &Signals,
         patience: Duration,
     ) -> Result<Option<Greeted>> {
-        let mut greeted = Greeted { streams, inbox: Inbox::default(), grace: Duration::ZERO, patience };
+        let (inbox, grace, version) = (Inbox::default(), Duration::ZERO, String::new());
+        let mut greeted = Greeted { streams, inbox, grace, version, ahead: None, patience };
         let (protocol, version, grace) = match greeted.hear(signals)? {
-            Some(ToWorker::Hello { protocol, version, grace_seconds }) => (protocol, version, grace_seconds),
+            Some(ToWorker::Hello { protocol, version, grace_seconds, time }) => {
+                greeted.ahead = time.map(|time| time.duration_since(clock::now()));
+                (protocol, version, grace_seconds)
+            }
             Some(other) => {
                 let shown: String = format!("{other:?}").chars().take(80).collect();
                 return Err(Error::new(Kind::TryAgain, format!("the server did not greet: {shown}")));
@@ -72,7 +83,15 @@ impl Greeted {
             system: system::describe(),
         })?;
         info!("connected to builder {version}");
+        greeted.version = version;
         Ok(Some(greeted))
+    }
+
+    /// Waits until the server has taken in what was said, and has nothing against it.
+    pub fn is_welcome(&mut self, signals: &Signals) -> Result<()> {
+        // Who refuses it may have hung up already, and has said why before that.
+        let _ = self.say(&ToServer::Ping);
+        self.hear_until(signals, |word| matches!(word, ToWorker::Pong)).map(drop)
     }
 
     /// Comes back to a build. Nothing when a signal came meanwhile.
@@ -93,6 +112,11 @@ impl Greeted {
 
     /// The next word that is no heartbeat.
     fn hear(&mut self, signals: &Signals) -> Result<Option<ToWorker>> {
+        self.hear_until(signals, |word| !matches!(word, ToWorker::Pong))
+    }
+
+    /// The next word that is meant.
+    fn hear_until(&mut self, signals: &Signals, is_meant: impl Fn(&ToWorker) -> bool) -> Result<Option<ToWorker>> {
         let until = Instant::now() + self.patience;
         let lost = |why: String| Error::new(Kind::TryAgain, format!("the connection is lost: {why}"));
         while !signals.caught() {
@@ -101,9 +125,9 @@ impl Greeted {
                     self.say(&ToServer::Pong)?;
                     continue;
                 }
-                Some((ToWorker::Pong, _)) => continue,
                 Some((ToWorker::Error { text, code }, _)) => return Err(ended_by_server(&text, code)),
-                Some((message, _)) => return Ok(Some(message)),
+                Some((message, _)) if is_meant(&message) => return Ok(Some(message)),
+                Some(_) => continue,
                 None => {}
             }
             if Instant::now() > until {

@@ -1,6 +1,7 @@
 //! The worker: connects, says what it is, waits for a build, runs it, sends what it left.
 
 mod build;
+mod check;
 mod collect;
 mod console;
 mod event;
@@ -47,6 +48,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Serves builds until one is done, or with `--keep` until it is told to stop.
 pub fn run(args: &WorkerArgs, config: Option<&Path>) -> Result<()> {
+    if args.check {
+        return check::run(args, config);
+    }
     let mut worker = Worker::new(args, config)?;
     loop {
         match worker.serve() {

@@ -5,6 +5,7 @@ mod build;
 mod exchange;
 mod job;
 mod operator;
+mod site;
 mod verify;
 
 pub use access::{CompleteArgs, CompletionArgs, GateArgs, Shell};
@@ -17,6 +18,7 @@ pub use job::{AddArgs, EditArgs, HowArgs, NextArgs, RmArgs, RunArgs, SetArgs, Wh
 pub use operator::{
     CheckArgs, DrainArgs, GcArgs, ListArgs, LsArgs, PlatformArgs, PlatformVerb, WorkerAddArgs, WorkerRmArgs, WorkerVerb,
 };
+pub use site::{DoctorArgs, SetupServerArgs, SetupVerb, SetupWorkerArgs};
 pub use verify::{ReproArgs, VerifyArgs};
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -156,6 +158,11 @@ pub enum Verb {
     /// Add, list and remove workers
     #[command(subcommand, arg_required_else_help = false)]
     Worker(WorkerVerb),
+    /// Set up a server, or a worker of one
+    #[command(subcommand, arg_required_else_help = false)]
+    Setup(SetupVerb),
+    /// Look whether a server and its workers are set up well, and say what to mend
+    Doctor(DoctorArgs),
     /// Carry out what somebody else asks for, within a role: the forced command of a person's key
     Gate(GateArgs),
     /// Print the script with which a shell completes verbs, options, jobs and builds

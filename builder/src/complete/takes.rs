@@ -37,8 +37,8 @@ pub fn takes(verb: &[&str], argument: &str) -> Option<Takes> {
     use Takes::*;
     Some(match (verb, argument) {
         (["export"], "output") => File,
-        (_, "spool" | "output") => Directory,
-        (_, "files" | "config" | "script" | "from" | "key" | "what" | "signers") => File,
+        (_, "spool" | "output" | "directory") => Directory,
+        (_, "files" | "config" | "script" | "from" | "key" | "what" | "signers" | "sshd_config") => File,
         (_, "every") => Words(&["hourly", "daily", "weekly", "never"]),
         (["gate"], "role") => Words(&["read", "submit", "admin"]),
         (_, "tz") => Zone,

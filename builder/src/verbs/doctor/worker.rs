@@ -1,0 +1,154 @@
+//! A worker's side: its files, and what the server says when it comes.
+
+use super::Finding;
+use crate::program;
+use crate::verbs::setup::{Address, Files, is_known};
+use serde::Deserialize;
+use spool::config::Config;
+use spool::error::{At, Error, Kind, Result};
+use spool::name::WorkerName;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::Command;
+
+/// Clocks that are further apart make the times in records useless, in seconds.
+const CLOSE: f64 = 5.0;
+
+/// A build needs some room, in bytes.
+const ROOM: u64 = 1 << 30;
+
+/// The workers that were set up here.
+pub fn all(directory: &Path) -> Vec<WorkerName> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let name = |entry: std::fs::DirEntry| entry.file_name().to_str()?.strip_suffix(".env")?.parse().ok();
+    let mut names: Vec<WorkerName> = entries.filter_map(name).collect();
+    names.sort();
+    names
+}
+
+/// What is found.
+pub fn findings(name: &WorkerName, files: &Files) -> Vec<Finding> {
+    let settings = match Settings::read(name, files) {
+        Ok(settings) => settings,
+        Err(e) => return vec![Finding::failed(&e)],
+    };
+    let mut findings = vec![key(files)];
+    match is_known(&settings.server, &files.known_hosts) {
+        Ok(true) => findings.push(Finding::ok(format!("the host key of {} is pinned", settings.server.host))),
+        Ok(false) => findings.push(Finding::mend(
+            format!("the host key of {} is not known", settings.server.host),
+            format!("say `builder setup worker {} --host-key …` again", settings.server),
+        )),
+        Err(e) => findings.push(Finding::failed(&e)),
+    }
+    findings.push(room());
+    // What is wrong with the files would only be said again.
+    if findings.iter().all(|one| one.is_well()) {
+        findings.extend(server(files, &settings));
+    }
+    findings
+}
+
+/// What `builder-worker@.service` reads.
+struct Settings {
+    server: Address,
+    options: Vec<String>,
+}
+
+impl Settings {
+    fn read(name: &WorkerName, files: &Files) -> Result<Settings> {
+        let path = &files.settings;
+        let text = match std::fs::read_to_string(path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Error::new(
+                    Kind::NoInput,
+                    format!("there is no worker {name} in {}", files.directory.display()),
+                )
+                .hint("`builder setup worker` makes one"));
+            }
+            read => read.at("read", path)?,
+        };
+        let setting =
+            |name: &str| text.lines().rev().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix('='));
+        let wrong = |why: String| Error::new(Kind::Config, format!("{}: {why}", path.display()));
+        let server = setting("SERVER").ok_or_else(|| wrong("there is no line SERVER=ssh://USER@HOST".into()))?;
+        let words = |text: &str| shell_words::split(text).map_err(|e| wrong(format!("OPTIONS: {e}")));
+        let server: String = words(server)?.concat();
+        // systemd takes what stands in quotes as one word, and then splits it.
+        let options = words(&words(setting("OPTIONS").unwrap_or_default())?.join(" "))?;
+        Ok(Settings { server: server.parse().map_err(|e: Error| wrong(e.to_string()))?, options })
+    }
+}
+
+/// ssh takes no private key that others can read (ssh(1)).
+fn key(files: &Files) -> Finding {
+    let path = files.key.display();
+    match files.key.metadata() {
+        Err(_) => Finding::mend(format!("there is no key {path}"), "say `builder setup worker` again"),
+        Ok(meta) if meta.mode() & 0o077 != 0 => {
+            Finding::mend(format!("others than its owner can read the key {path}"), format!("say `chmod 600 {path}`"))
+        }
+        Ok(_) => Finding::ok(format!("{path} is its key")),
+    }
+}
+
+/// Where builds have their directories, unless `--work` says otherwise.
+fn room() -> Finding {
+    let dir = std::env::temp_dir();
+    let free = rustix::fs::statvfs(&dir).map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize));
+    match free {
+        Ok(free) if free < ROOM => Finding::mend(
+            format!("{} are free in {} for builds", crate::text::size(free), dir.display()),
+            "make room there, or give another directory with --work",
+        ),
+        Ok(free) => Finding::ok(format!("{} are free in {} for builds", crate::text::size(free), dir.display())),
+        Err(e) => Finding::mend(format!("can't look at {}: {e}", dir.display()), "make that directory"),
+    }
+}
+
+/// What `builder-run worker --check` says.
+#[derive(Deserialize)]
+struct Found {
+    version: String,
+    ahead_seconds: Option<f64>,
+}
+
+fn server(files: &Files, settings: &Settings) -> Vec<Finding> {
+    let ours = env!("CARGO_PKG_VERSION");
+    let mut worker = Command::new(Config::default().builder_run_program());
+    worker.args(["worker", "--check", &settings.server.to_string(), "--identity"]).arg(&files.key);
+    worker.arg("--known-hosts").arg(&files.known_hosts).args(&settings.options);
+    let done = match program::run(&mut worker, "") {
+        Ok(done) => done,
+        Err(e) => return vec![Finding::failed(&e)],
+    };
+    let said = done.complaint.strip_prefix("builder-run: ").unwrap_or(&done.complaint).to_owned();
+    // The only thing that refuses a worker because all is well.
+    if said.contains("is connected already") {
+        return vec![Finding::ok(format!("it is connected to {} now", settings.server))];
+    }
+    let Ok(found) = serde_json::from_str::<Found>(&done.output) else {
+        return vec![Finding { state: super::State::Mend, what: said, mend: None }];
+    };
+    let mut findings = vec![Finding::ok(format!("{} lets it in, and takes what it makes", settings.server))];
+    findings.push(match found.version == ours {
+        true => Finding::ok(format!("both sides are of release {ours}")),
+        false => Finding::mend(
+            format!("the server is of release {}, and this of {ours}", found.version),
+            "install the same release on both sides",
+        ),
+    });
+    findings.extend(found.ahead_seconds.map(clock));
+    findings
+}
+
+fn clock(ahead: f64) -> Finding {
+    let (apart, way) = (ahead.abs(), if ahead < 0.0 { "behind" } else { "ahead of" });
+    match apart < CLOSE {
+        true => Finding::ok(format!("the clocks are {apart:.1} s apart")),
+        false => Finding::mend(
+            format!("the server's clock is {apart:.0} s {way} this one"),
+            "have both set by the network, for example by systemd-timesyncd(8) or ntpd(8)",
+        ),
+    }
+}
