@@ -167,6 +167,10 @@ fn sshd_is_never_left_with_a_configuration_that_it_does_not_take() {
         said.contains("sshd's configuration has a fault") && said.ends_with(&format!("{drop_in}\nNonsense yes\n")),
         "{said}"
     );
+    let said = ran(&format!(
+        "useradd --create-home --uid 1500 builder; dpkg --install builder_*.deb; ls {drop_in}.disabled; getent passwd builder"
+    ));
+    assert!(said.contains("the user builder is a person") && said.contains("/home/builder"), "{said}");
     let said = ran(&format!("rm /usr/sbin/sshd; dpkg --install --force-depends builder_*.deb; ls {drop_in}"));
     assert!(said.ends_with(&format!("{drop_in}\n")) && !said.contains("builder: "), "{said}");
 }
@@ -232,7 +236,9 @@ fn the_journal_knows(debian: &Debian) {
 
 fn settings_that_are_wrong_change_nothing(debian: &Debian) {
     let pid = debian.pid("builderd");
-    debian.ok("echo 'retry_seconds = 7' >> /etc/builder/builder.toml; systemctl reload builderd");
+    // Longer than this test waits for anything: what is given back is not what has lapsed.
+    let more = "retry_seconds = 7\\ngrace_seconds = 600\\n";
+    debian.ok(&format!("printf '{more}' >> /etc/builder/builder.toml; systemctl reload builderd"));
     let refused = debian.sh("echo 'spol = \"/x\"' >> /etc/builder/builder.toml; systemctl reload builderd");
     assert_eq!(refused.code, 1, "{refused:?}");
     debian.waits("journalctl --quiet --no-pager --unit builderd | grep 'spol'");
@@ -278,7 +284,7 @@ fn each_build_has_a_container(debian: &Debian) {
     debian.ok("cp /etc/builder/workers/jail1.env /etc/builder/workers/box.env
          echo IMAGE=/var/lib/machines/debian-12 >> /etc/builder/workers/box.env
          cp /etc/builder/workers/jail1.key /etc/builder/workers/box.key
-         printf '#!/bin/sh\\ncat /mark; echo $$ > /mark; test ! -e /etc/builder\\n' > box.sh
+         printf '#!/bin/sh\\ncat /mark; set -e; echo $$ > /mark; test ! -e /etc/builder\\n' > box.sh
          builder add box box.sh --platform debian-12 --every never; systemctl start builder-worker-nspawn@box");
     for _ in 0..2 {
         let said = debian.ok("builder run box --wait 2>&1; builder log box");
