@@ -175,6 +175,26 @@ fn sshd_is_never_left_with_a_configuration_that_it_does_not_take() {
     assert!(said.ends_with(&format!("{drop_in}\n")) && !said.contains("builder: "), "{said}");
 }
 
+/// syslogd is a line of perl, which hears one message.
+#[test]
+fn what_sshd_starts_tells_syslog_where_there_is_no_journal() {
+    if !is_superuser() {
+        return;
+    }
+    let heard = entered(
+        &package(),
+        r#"dpkg --install builder_*.deb >/dev/null
+        mount -t tmpfs none /dev; mknod -m 666 /dev/null c 1 3; mknod -m 444 /dev/urandom c 1 9
+        perl -MSocket -e 'socket(S, AF_UNIX, SOCK_DGRAM, 0) && bind(S, pack_sockaddr_un("/dev/log")) || die;
+            chmod 0666, "/dev/log"; fork && exit; recv(S, $heard, 9999, 0); open(F, ">/heard"); print F "$heard\n"'
+        SSH_ORIGINAL_COMMAND=reboot /usr/libexec/builder/builder-run serve --worker jail1 || echo refused with $?
+        while [ ! -s /heard ]; do sleep 0.1; done; cat /heard"#,
+    );
+    let last = heard.stdout.trim_end().rsplit('\n').next().unwrap_or_default();
+    assert!(last.starts_with("<28>builder-run[") && last.contains("]: this key can't run `reboot`"), "{heard:?}");
+    assert!(heard.stdout.contains("refused with 77") && heard.stdout.contains("builder-run: this key"), "{heard:?}");
+}
+
 #[test]
 fn the_installation_section_does_what_it_says_and_nothing_is_lost() {
     if !is_superuser() {

@@ -79,7 +79,7 @@ pub fn entered(package: &Path, script: &str) -> Finished {
     let place = tempfile::tempdir().expect("a directory");
     let enter = format!(
         "cp {} root/root; mount -t proc proc root/proc; mount --bind /dev root/dev
-         exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root DEBIAN_FRONTEND=noninteractive chroot root sh -ec \"$1\"",
+         exec timeout 300 env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root DEBIAN_FRONTEND=noninteractive chroot root sh -ec \"$1\"",
         package.display()
     );
     Finished::of(with_a_copy(place.path(), &enter).arg(format!("cd; exec 2>&1\n{script}")))
@@ -126,11 +126,11 @@ impl Debian {
         let mut nsenter = Command::new("nsenter");
         nsenter.args(["--target", &self.leader.as_raw_nonzero().to_string(), "--all", "env", "-i"]);
         nsenter.args(["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "DEBIAN_FRONTEND=noninteractive"]);
-        nsenter.args(["sh", "-ec", &format!("cd\n{line}")]);
+        nsenter.args(["timeout", "120", "sh", "-ec", &format!("cd\n{line}")]);
         nsenter
     }
 
-    /// Runs a line of shell as root in it.
+    /// Runs a line of shell as root in it, for two minutes at the most.
     pub fn sh(&self, line: &str) -> Finished {
         Finished::of(&mut self.command(line))
     }
