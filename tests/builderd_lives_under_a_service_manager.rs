@@ -259,6 +259,24 @@ fn a_hangup_with_bad_settings_changes_nothing_and_says_so() {
     assert!(!status.contains("can't"), "{status}");
 }
 
+/// What a reload and an upgrade ask first, while another one serves.
+#[test]
+fn a_check_says_what_is_wrong_and_touches_nothing() {
+    let lab = Lab::new();
+    let daemon = lab.daemon();
+    eventually("it serves", || daemon.said().contains("has read the jobs").then_some(()));
+    let check = || Finished::of(lab.program("builderd").arg("--check"));
+    let good = check();
+    assert_eq!((good.code, good.stdout.as_str(), good.stderr.as_str()), (0, "", ""));
+    lab.configure("grace = 1\n");
+    check().refused(78, "builder.toml");
+    lab.configure("");
+    let missing = lab.path("nowhere");
+    Finished::of(lab.program("builderd").arg("--check").env("BUILDER_SPOOL", &missing))
+        .refused(66, "there is no spool");
+    Finished::of(lab.program("builderd").args(["--check", "--once"])).refused(64, "--once");
+}
+
 #[test]
 fn what_can_not_change_while_it_runs_is_named() {
     let lab = Lab::new();

@@ -49,6 +49,8 @@
 //!     `a_freebsd_service_does_what_rc_says.rs`, `a_jail_for_one_build_leaves_nothing.rs`
 //! 28. A server and a worker are set up by what each of them prints for the other one, and what keeps them apart is named:
 //!     `a_server_and_a_worker_find_each_other.rs`
+//! 29. A Debian or Ubuntu is served from its package, and neither an upgrade nor a purge takes a build away:
+//!     `a_debian_is_served_from_its_package.rs`
 //!
 //! And at the door: `bad_input_is_refused_in_one_line.rs`, `the_client_finds_what_is_meant.rs`,
 //! `templates_build_what_they_say.rs`, `the_readme_is_true.rs`, `the_manual_names_what_there_is.rs`

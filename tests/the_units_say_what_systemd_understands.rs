@@ -8,7 +8,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const UNITS: [&str; 2] = ["builderd.service", "builder-worker@.service"];
+const UNITS: [&str; 5] = [
+    "builderd.service",
+    "builder-worker@.service",
+    "builder-worker-nspawn@.service",
+    "builder-worker-docker@.service",
+    "builder-worker-podman@.service",
+];
 
 fn shipped(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd").join(name)
@@ -18,16 +24,24 @@ fn text(name: &str) -> String {
     std::fs::read_to_string(shipped(name)).expect("a file of ours")
 }
 
-/// Copies of the units, which start programs that are there.
+/// Copies of the units, which start programs that are there: an instance of each template, since a template alone is not
+/// looked at.
 fn units(lab: &Lab) -> Vec<PathBuf> {
-    let places = [("/usr/sbin/builderd", "builderd"), ("/usr/libexec/builder/builder-run", "builder-run")];
+    let mut places: Vec<_> = [("/usr/sbin/builderd", "builderd"), ("/usr/libexec/builder/builder-run", "builder-run")]
+        .map(|(place, program)| (place.to_owned(), harness::binary(program)))
+        .to_vec();
+    let stand_in = |program: &str| (format!("/usr/bin/{program}"), PathBuf::from("/bin/true"));
+    places.extend(["systemd-nspawn", "docker", "podman"].map(stand_in));
     UNITS
         .iter()
         .map(|name| {
             let unit = places.iter().fold(text(name), |unit, (place, program)| {
-                unit.replace(&format!("={place}"), &format!("={}", harness::binary(program).display()))
+                let program = program.display();
+                unit.replace(&format!("={place} "), &format!("={program} "))
+                    .replace(&format!("={place}\n"), &format!("={program}\n"))
+                    .replace(&format!("=-{place} "), &format!("=-{program} "))
             });
-            lab.script(name, &unit)
+            lab.script(&name.replace("@.", "@jail1."), &unit)
         })
         .collect()
 }
@@ -35,11 +49,35 @@ fn units(lab: &Lab) -> Vec<PathBuf> {
 #[test]
 fn systemd_has_nothing_to_say_of_the_units() {
     let lab = Lab::new();
-    let mut units = units(&lab);
-    // An instance, since a template alone is not looked at.
-    units[1] = lab.path("builder-worker@jail1.service");
+    let units = units(&lab);
     let verified = Finished::of(Command::new("systemd-analyze").args(["verify", "--man=no"]).args(&units));
     assert_eq!((verified.code, verified.stdout.as_str(), verified.stderr.as_str()), (0, "", ""));
+}
+
+/// All of them start the same program, on the same files, and one build is all that a start is for.
+#[test]
+fn a_worker_in_a_container_is_a_worker() {
+    let defaults = spool::config::Config::default();
+    for unit in &UNITS[1..] {
+        let text = text(unit).replace("\\\n    ", "");
+        let start = text.lines().find(|line| line.starts_with("ExecStart=")).expect("a start");
+        let worker = format!("{} worker ${{SERVER}} --identity ", defaults.builder_run.display());
+        assert!(
+            start.contains(&worker) && start.ends_with(" $OPTIONS") && !start.contains(" --keep "),
+            "{unit}: {start}"
+        );
+        for line in [
+            "EnvironmentFile=/etc/builder/workers/%i.env",
+            "Restart=always",
+            "RestartPreventExitStatus=64 78",
+            "KillMode=mixed",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{unit}: {line}");
+        }
+        for place in ["/etc/builder/workers/%i.key", "/etc/builder/workers/known_hosts"] {
+            assert!(text.contains(place), "{unit}: {place}");
+        }
+    }
 }
 
 /// The exposure that `systemd-analyze security` finds, times ten, is at most this.
@@ -62,6 +100,7 @@ fn builderds_unit_fits_builderd() {
         "Type=notify",
         "User=builder",
         "WatchdogSec=3min",
+        "ExecReload=/usr/sbin/builderd --check",
         "ExecReload=/bin/kill -HUP $MAINPID",
         "Restart=always",
         "StateDirectory=builder",

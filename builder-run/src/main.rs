@@ -3,9 +3,9 @@
 use builder_run::args::{Cli, Verb};
 use builder_run::{keys, serve, worker};
 use clap::Parser;
+use journal::Goes;
 use spool::config::Config;
 use spool::error::{Error, Result};
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -17,18 +17,34 @@ fn main() -> ExitCode {
         }
         Err(e) => return fail(&Error::usage("builder-run", &e.to_string())),
     };
-    let filter = tracing_subscriber::EnvFilter::try_from_env("BUILDER_LOG").unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .with_ansi(std::io::stderr().is_terminal())
-        // It would say on standard error that nobody reads standard error, and panic.
-        .log_internal_errors(false)
-        .init();
+    let log = start_log(&cli.verb);
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(e) => fail(&e),
+        Err(e) => {
+            if log == Goes::ToTheSystem && is_sshds(&cli.verb) {
+                tracing::warn!("{e}");
+            }
+            fail(&e)
+        }
+    }
+}
+
+/// What sshd starts: its standard error goes to whoever is at the other end, or nowhere.
+fn is_sshds(verb: &Verb) -> bool {
+    match verb {
+        Verb::Serve(args) => !args.local,
+        Verb::AuthorizedKeys(_) => true,
+        Verb::Worker(_) | Verb::Guard => false,
+    }
+}
+
+fn start_log(verb: &Verb) -> Goes {
+    match verb {
+        Verb::Serve(args) if !args.local => journal::start_apart("builder-run", Some(args.worker.to_string())),
+        Verb::AuthorizedKeys(_) => journal::start_apart("builder-run", None),
+        // It shares standard error with the worker, which says the same things.
+        Verb::Serve(_) => journal::start("builder-run", "warn"),
+        Verb::Worker(_) | Verb::Guard => journal::start("builder-run", "info"),
     }
 }
 

@@ -28,7 +28,6 @@ use clap::Parser;
 use settings::Settings;
 use spool::error::{Error, Result};
 use spool::{Spool, durability, owner};
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -45,6 +44,9 @@ struct Args {
     /// Mend, fire what is due, and exit
     #[arg(long)]
     once: bool,
+    /// Say what is wrong with the configuration or the spool, and exit
+    #[arg(long, conflicts_with = "once")]
+    check: bool,
 }
 
 fn main() -> ExitCode {
@@ -56,15 +58,7 @@ fn main() -> ExitCode {
         }
         Err(e) => return fail(&Error::usage("builderd", &e.to_string())),
     };
-    let filter = tracing_subscriber::EnvFilter::try_from_env("BUILDER_LOG").unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .with_ansi(std::io::stderr().is_terminal())
-        // It would say on standard error that nobody reads standard error, and panic.
-        .log_internal_errors(false)
-        .init();
+    journal::start("builderd", "info");
     match run(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => fail(&e),
@@ -81,6 +75,9 @@ fn run(args: &Args) -> Result<()> {
     let config = settings.current();
     let spool = config.open(args.spool.as_deref().unwrap_or(&config.spool))?;
     owner::become_owner(&spool)?;
+    if args.check {
+        return house::House::new(&spool, &settings).map(drop);
+    }
     let _lock = spool.lock_daemon()?;
     if let Some(weakness) = durability::weakness(spool.layout().root()) {
         tracing::warn!("{weakness}");

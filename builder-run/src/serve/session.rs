@@ -89,6 +89,7 @@ impl Server<'_> {
         )?;
         let Some(welcome) = self.greet(link)? else { return Ok(()) };
         let _session = self.open_session(&welcome)?;
+        tracing::info!(worker = %self.name, "came in");
         let mut listeners = vec![Listener::new(self.spool.layout().wake_worker(self.name))?];
         for platform in self.platforms(&welcome.wishes)? {
             self.spool.know_platform(&platform)?;

@@ -23,7 +23,7 @@ impl Local {
 
     fn open(&self, sftp: bool) -> Result<(Streams, Child)> {
         let (ours, stdin, stdout) = pipes()?;
-        let program = std::env::current_exe().at("find", "builder-run")?;
+        let program = own_program()?;
         let mut command = Command::new(&program);
         command.arg("serve").arg("--local").arg("--spool").arg(&self.spool).arg("--worker").arg(self.name.as_str());
         if let Some(config) = &self.config {
@@ -33,6 +33,12 @@ impl Local {
         let child = command.stdin(stdin).stdout(stdout).spawn().at("start", program)?;
         Ok((ours, child))
     }
+}
+
+/// This very program, also when an upgrade has put another one in its place.
+fn own_program() -> Result<PathBuf> {
+    let program = std::env::current_exe().at("find", "builder-run")?;
+    Ok(if program.exists() { program } else { PathBuf::from("/proc/self/exe") })
 }
 
 impl Transport for Local {

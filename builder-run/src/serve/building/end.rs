@@ -63,6 +63,7 @@ impl Serving<'_, '_, '_> {
         let (held, outcome, took) = (self.held, result.outcome.clone(), result.duration_ms);
         let vouched = signed::vouched(self.signer, self.signed);
         self.link.while_busy(|| held.finish_signed(result, &manifest, vouched.as_ref()))?;
+        tracing::info!(build = %id, worker = %self.context.name, "is over: {outcome}");
         self.context.note_health(&id, &outcome, took);
         self.link.say(&ToWorker::Finished { id }, b"")?;
         Ok(None)

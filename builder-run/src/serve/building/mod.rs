@@ -107,6 +107,7 @@ pub fn serve(context: &Context<'_>, link: &mut Link, held: HeldBuild<'_>) -> Res
         serving.held.give_up("its worker vanished before it was started", clock::now())?;
         return Ok(Served::Gone);
     }
+    tracing::info!(build = %serving.held.id(), worker = %context.name, "was given out");
     serving.run()
 }
 
@@ -207,7 +208,7 @@ impl<'a, 'l, 's> Serving<'a, 'l, 's> {
             let (message, data) = match event {
                 Event::Message(message, data) => (message, data),
                 Event::Gone(why) => {
-                    tracing::debug!(build = %self.held.id(), "the worker is gone: {why}");
+                    tracing::info!(build = %self.held.id(), worker = %self.context.name, "the worker is gone: {why}");
                     return Ok(Served::Gone);
                 }
                 Event::Look => continue,

@@ -2,7 +2,7 @@
 
 use super::Finding;
 use super::server::owner;
-use crate::program;
+use crate::{program, text};
 use spool::Spool;
 use spool::config::Config;
 use spool::error::{Error, Kind, Result};
@@ -148,7 +148,10 @@ fn asked_for_keys(spool: &Spool, program: &str) -> Result<Finding> {
         }
     }
     Ok(match unknown.as_slice() {
-        [] => Finding::ok(format!("sshd asks {program} for keys, and is told those of {} workers", workers.len())),
+        [] => Finding::ok(format!(
+            "sshd asks {program} for keys, and is told those of {}",
+            text::count(workers.len(), "worker")
+        )),
         some => Finding::mend(
             format!("{program} does not know the keys of {}", some.join(", ")),
             format!("see what `{program} authorized-keys` says"),

@@ -1,0 +1,184 @@
+//! A Debian, or what this machine has of that kind: its package as the README makes it, and a system of the same release that
+//! is booted in a container, or only entered. What is changed in it is gone with it.
+
+use crate::{Finished, Running, eventually, wait_for};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+const README: &str = include_str!("../../README.md");
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the repository")
+}
+
+/// The lines of the README's section "Installation", block by block: where the package is made, the installation, a worker,
+/// a job, and the end of it.
+pub fn installation() -> [Vec<&'static str>; 5] {
+    let (_, rest) = README.split_once("\n## Installation\n").expect("the section");
+    let section = rest.split("\n## ").next().expect("the section");
+    let blocks = section.split("\n```sh\n").skip(1).map(|block| block.split("\n```").next().expect("a block"));
+    let blocks: Vec<Vec<&str>> = blocks.map(|block| block.lines().collect()).collect();
+    blocks.try_into().expect("five blocks")
+}
+
+/// The package, made once for all tests of a run, as the README says it.
+pub fn package() -> PathBuf {
+    static PACKAGE: OnceLock<PathBuf> = OnceLock::new();
+    let made = PACKAGE.get_or_init(|| {
+        let mut said = String::new();
+        for line in installation()[0].iter() {
+            let made = Finished::of(Command::new("sh").args(["-ec", line]).current_dir(repository()));
+            assert_eq!(made.code, 0, "{line}: {made:?}");
+            said = made.stdout;
+        }
+        PathBuf::from(said.trim())
+    });
+    made.clone()
+}
+
+/// The package of the same programs under another revision, in a directory.
+pub fn package_again(revision: &str, directory: &Path) -> PathBuf {
+    let mut again = Command::new(repository().join("debian/package"));
+    again.arg(repository().join("target/release")).arg(directory).env("REVISION", revision);
+    let made = Finished::of(&mut again);
+    assert_eq!(made.code, 0, "{made:?}");
+    PathBuf::from(made.stdout.trim())
+}
+
+/// The system that is booted or entered, made once for all tests.
+pub fn root() -> PathBuf {
+    static ROOT: OnceLock<PathBuf> = OnceLock::new();
+    let root = ROOT.get_or_init(|| {
+        let made = Finished::of(&mut Command::new(repository().join("tools/debian-root")));
+        assert_eq!(made.code, 0, "{made:?}");
+        PathBuf::from(made.stdout.trim())
+    });
+    root.clone()
+}
+
+/// A shell command that has a copy of the system at `place/root`, in memory, and then does something else.
+fn with_a_copy(place: &Path, then: &str) -> Command {
+    let (place, root) = (place.display(), root());
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--mount", "--propagation", "private", "sh", "-ec"]).arg(format!(
+        "mount -t tmpfs tmpfs {place}; cd {place}; mkdir up work root
+         mount -t overlay overlay -o lowerdir={},upperdir=up,workdir=work root
+         {then}",
+        root.display()
+    ));
+    unshare.arg("sh");
+    unshare
+}
+
+/// Runs a script as root in such a system that is not booted, with the package in the directory where it runs.
+pub fn entered(package: &Path, script: &str) -> Finished {
+    let place = tempfile::tempdir().expect("a directory");
+    let enter = format!(
+        "cp {} root/root; mount -t proc proc root/proc; mount --bind /dev root/dev
+         exec timeout 300 env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root DEBIAN_FRONTEND=noninteractive chroot root sh -ec \"$1\"",
+        package.display()
+    );
+    Finished::of(with_a_copy(place.path(), &enter).arg(format!("cd; exec 2>&1\n{script}")))
+}
+
+/// One that is booted.
+pub struct Debian {
+    _place: tempfile::TempDir,
+    nspawn: Running,
+    leader: Pid,
+}
+
+impl Debian {
+    /// Boots one; the system itself is its image `/var/lib/machines/debian-12`, too. Where this machine can't, it is said past
+    /// the test runner, and there is none.
+    pub fn boots() -> Option<Debian> {
+        let place = tempfile::tempdir().expect("a directory");
+        let keep = if Path::new("/run/systemd/system").exists() { "" } else { "--keep-unit" };
+        let boot = format!(
+            "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 exec systemd-nspawn --quiet --boot --register=no {keep} --private-network \
+             --console=pipe --bind-ro={}:/var/lib/machines/debian-12 --directory=root --machine=debian",
+            root().display()
+        );
+        let log = place.path().join("log");
+        let mut nspawn = Running::start("systemd-nspawn", &mut with_a_copy(place.path(), &boot), &log);
+        let leader = eventually("its first process is systemd", || match leader_of(nspawn.pid()) {
+            Some(leader) => Some(Some(leader)),
+            None => (!nspawn.runs()).then_some(None),
+        });
+        let Some(leader) = leader else {
+            let test = std::thread::current().name().unwrap_or("a test").to_owned();
+            let why = "systemd-nspawn(1) can't boot a system here";
+            let _ = writeln!(std::io::stderr(), "NOT TESTED: {test}: {why}: {}", nspawn.said());
+            return None;
+        };
+        let debian = Debian { _place: place, nspawn, leader };
+        wait_for("it is up", || {
+            ["running\n", "degraded\n"].contains(&&*debian.sh("systemctl is-system-running").stdout)
+        });
+        Some(debian)
+    }
+
+    fn command(&self, line: &str) -> Command {
+        let mut nsenter = Command::new("nsenter");
+        nsenter.args(["--target", &self.leader.as_raw_nonzero().to_string(), "--all", "env", "-i"]);
+        nsenter.args(["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "DEBIAN_FRONTEND=noninteractive"]);
+        nsenter.args(["timeout", "120", "sh", "-ec", &format!("cd\n{line}")]);
+        nsenter
+    }
+
+    /// Runs a line of shell as root in it, for two minutes at the most.
+    pub fn sh(&self, line: &str) -> Finished {
+        Finished::of(&mut self.command(line))
+    }
+
+    /// As [`Debian::sh`], and it must succeed. Returns what it printed.
+    pub fn ok(&self, line: &str) -> String {
+        let finished = self.sh(line);
+        assert_eq!(finished.code, 0, "{line}: {finished:?}\n{}", self.log());
+        finished.stdout.trim_end().to_owned()
+    }
+
+    /// Waits until a line succeeds.
+    pub fn waits(&self, line: &str) {
+        let until = std::time::Instant::now() + crate::DEADLINE;
+        while self.sh(line).code != 0 {
+            assert!(std::time::Instant::now() < until, "waited in vain for {line}\n{}", self.log());
+        }
+    }
+
+    /// Puts a file into the directory where lines run.
+    pub fn put(&self, file: &Path) {
+        let name = file.file_name().expect("a name").display().to_string();
+        let put = Finished::reading(&mut self.command(&format!("cat > {name}")), File::open(file).expect("a file"));
+        assert_eq!(put.code, 0, "{put:?}");
+    }
+
+    /// The first process of a service.
+    pub fn pid(&self, unit: &str) -> String {
+        self.ok(&format!("systemctl show --property=MainPID --value {unit}"))
+    }
+
+    fn log(&self) -> String {
+        self.sh("journalctl --no-pager --lines=60").stdout
+    }
+}
+
+impl Drop for Debian {
+    fn drop(&mut self) {
+        let _ = kill_process(self.leader, Signal::KILL);
+        wait_for("it is down", || !self.nspawn.runs());
+    }
+}
+
+/// The first process in a container, once it is systemd.
+fn leader_of(nspawn: u32) -> Option<Pid> {
+    let children = std::fs::read_to_string(format!("/proc/{nspawn}/task/{nspawn}/children")).ok()?;
+    let child = children.split_whitespace().find(|child| {
+        std::fs::read_to_string(format!("/proc/{child}/comm")).is_ok_and(|comm| comm.trim_end() == "systemd")
+    })?;
+    Pid::from_raw(child.parse().ok()?)
+}
