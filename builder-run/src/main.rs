@@ -47,5 +47,6 @@ fn run(cli: &Cli) -> Result<()> {
             worker::guard();
             Ok(())
         }
+        Verb::FreshRoot(args) => worker::fresh_root(args),
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod answers;
 mod cable;
+pub mod cellar;
 pub mod expressions;
 pub mod golden;
 pub mod house;
