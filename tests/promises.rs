@@ -49,6 +49,8 @@
 //!     `a_freebsd_service_does_what_rc_says.rs`, `a_jail_for_one_build_leaves_nothing.rs`
 //! 28. A sandbox is fresh for each build and holds what runs in it, and one that can't be made takes no build:
 //!     `a_sandbox_holds_what_runs_in_it.rs`
+//! 29. A root for workers is whole or not there: `a_root_for_workers_is_whole_or_not_there.rs`
+//! 30. A static worker needs only an ssh client: `a_static_worker_needs_only_an_ssh_client.rs`
 //!
 //! And at the door: `bad_input_is_refused_in_one_line.rs`, `the_client_finds_what_is_meant.rs`,
 //! `templates_build_what_they_say.rs`, `the_readme_is_true.rs`, `the_manual_names_what_there_is.rs`
