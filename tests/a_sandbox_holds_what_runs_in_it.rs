@@ -224,19 +224,30 @@ fn what_fills_the_root_fills_nothing_else() {
     assert!(log.contains("no more files\n") && log.contains("nothing in /dev\n"), "{log}");
 }
 
-/// Something that runs, and what it has started: in the group, in a session of its own, and by somebody who has gone.
-const FAMILY: &str = "#!/bin/sh\nsleep 48151 &\nsetsid sleep 62342 &\n(setsid sh -c 'sleep 10842 & exit' &)\n\
-    trap 'echo asked to end' TERM\necho ready; while :; do sleep 0.1; done\n";
+/// For how long the processes of [`family`] sleep: a number that nobody else's have.
+fn sleep() -> String {
+    format!("{}", 100_000_000 + std::process::id())
+}
 
+/// Something that runs, and what it has started: in the group, in a session of its own, and by somebody who has gone.
+fn family_script() -> String {
+    let sleep = sleep();
+    format!(
+        "#!/bin/sh\nsleep {sleep} &\nsetsid sleep {sleep} &\n(setsid sh -c 'sleep {sleep} & exit' &)\n\
+         trap 'echo asked to end' TERM\necho ready; while :; do sleep 0.1; done\n"
+    )
+}
+
+/// How many of what it has started there are.
 fn family() -> usize {
-    let sleeps = ["48151", "62342", "10842"];
+    let end = format!("sleep\0{}\0", sleep());
     let entries = std::fs::read_dir("/proc").expect("/proc").flatten();
     let lines = entries.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
-    lines.filter(|line| sleeps.iter().any(|one| line.ends_with(format!("sleep\0{one}\0").as_bytes()))).count()
+    lines.filter(|line| line.ends_with(end.as_bytes())).count()
 }
 
 fn kills_all(cellar: &Cellar, kind: &str) {
-    cellar.lab.job("family", FAMILY);
+    cellar.lab.job("family", &family_script());
     let id = cellar.lab.run("family");
     let worker = cellar.boxed(kind, &["--kill-after", "1"]);
     let is_ready = || cellar.log(&id).contains("ready") && family() == 3;
