@@ -24,6 +24,7 @@ fn it_has_all_of_it() {
         "/usr/bin/builder",
         "/usr/sbin/builderd",
         "/usr/libexec/builder/builder-run",
+        "/usr/libexec/builder/worker-root",
         "/usr/lib/sysusers.d/builder.conf",
         "/usr/lib/tmpfiles.d/builder.conf",
         "/etc/ssh/sshd_config.d/builder.conf",

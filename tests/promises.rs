@@ -51,6 +51,10 @@
 //!     `a_server_and_a_worker_find_each_other.rs`
 //! 29. A Debian or Ubuntu is served from its package, and neither an upgrade nor a purge takes a build away:
 //!     `a_debian_is_served_from_its_package.rs`
+//! 30. A sandbox is fresh for each build and holds what runs in it, and one that can't be made takes no build:
+//!     `a_sandbox_holds_what_runs_in_it.rs`
+//! 31. A root for workers is whole or not there: `a_root_for_workers_is_whole_or_not_there.rs`
+//! 32. A static worker needs only an ssh client: `a_static_worker_needs_only_an_ssh_client.rs`
 //!
 //! And at the door: `bad_input_is_refused_in_one_line.rs`, `the_client_finds_what_is_meant.rs`,
 //! `templates_build_what_they_say.rs`, `the_readme_is_true.rs`, `the_manual_names_what_there_is.rs`

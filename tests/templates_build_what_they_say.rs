@@ -1,8 +1,9 @@
 //! The templates that come with builder, each filled in and built. `debian-source` is what `./demo` builds.
 
-use harness::{Lab, PLATFORM};
+use harness::{Finished, Lab, PLATFORM};
 use spool::find::Build;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 fn template(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../templates").join(name).display().to_string()
@@ -91,14 +92,71 @@ fn orb_is_called_with_the_package_and_the_platform() {
 fn every_template_is_readable_and_names_its_variables() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../templates");
     let readme = include_str!("../README.md");
+    let guide = include_str!("../templates/README.md");
     let mut count = 0;
     for entry in std::fs::read_dir(dir).expect("the templates").flatten() {
         let name = entry.file_name().into_string().expect("UTF-8");
+        if name == "README.md" {
+            continue;
+        }
         let text = std::fs::read_to_string(entry.path()).expect("readable");
         spool::template::Template::parse(&name, &text).expect("a template");
-        assert!(text.contains("#% template: "), "{name} does not say what it builds");
+        let checked =
+            Finished::of(Command::new(harness::binary("builder")).args(["template", "check"]).arg(entry.path()));
+        assert_eq!(checked.code, 0, "{}", checked.stdout);
+        assert!(guide.contains(&format!("`{name}`")), "{name} is not in templates/README.md");
         assert!(readme.contains(&format!("`{name}`")), "{name} is not in the README");
         count += 1;
     }
-    assert!(count >= 4, "{count}");
+    assert!(count >= 5, "{count}");
+}
+
+/// The one that README.md shows is sound, and builds.
+#[test]
+fn the_guides_own_example_works() {
+    let lab = Lab::new();
+    let guide = include_str!("../templates/README.md");
+    let (_, rest) = guide.split_once("```sh\n").expect("an example");
+    let example = rest.split_once("```").expect("its end").0;
+    let path = lab.script("example", example).display().to_string();
+    let checked = lab.builder(&["template", "check", &path]);
+    assert_eq!(checked.code, 0, "{checked:?}");
+    let bin = lab.path("bin");
+    std::fs::create_dir_all(lab.path("hello-1")).expect("a directory");
+    std::fs::create_dir(&bin).expect("a directory");
+    lab.script("hello-1/Makefile", "all:\n\techo hello >hello\n");
+    let packed = Finished::of(Command::new("tar").args(["-czf", "s.tar.gz", "hello-1"]).current_dir(lab.path("")));
+    assert_eq!(packed.code, 0, "{packed:?}");
+    std::fs::write(bin.join("wget"), "#!/bin/sh\ncp \"$3\" \"$2\"\n").expect("a program");
+    harness::make_executable(&bin.join("wget"));
+    let source = format!("SOURCE={}", lab.path("s.tar.gz").display());
+    let words = ["--template", &path, "--set", &source, "--platform", PLATFORM];
+    let build = built(&lab, "hello", &words, &[format!("PATH={}:/usr/bin:/bin", bin.display())]);
+    let names: Vec<String> = build.manifest().expect("readable").iter().map(|(path, _)| path.to_string()).collect();
+    assert_eq!(names, ["bin/hello"], "{}", log(&build));
+}
+
+/// There is no FreeBSD here; stand-ins say how its programs were called.
+#[test]
+fn a_port_is_made_away_from_its_tree() {
+    let lab = Lab::new();
+    let (bin, ports) = (lab.path("bin"), lab.path("ports"));
+    std::fs::create_dir(&bin).expect("a directory");
+    std::fs::create_dir_all(ports.join("misc/figlet")).expect("a directory");
+    let make = "#!/bin/sh\ncase \"$*\" in\n'-V PKGNAME') echo figlet-2.2 ;;\n'-V PKG_SUFX') echo .pkg ;;\nshowconfig) echo ===options ;;\n\
+        package) mkdir \"$PACKAGES/All\" && echo \"${PWD##*/} $FLAVOR $BATCH\" >\"$PACKAGES/All/figlet-2.2.pkg\" ;;\nesac\n";
+    for (name, text) in [("make", make), ("pkg", "#!/bin/sh\nprintf '%s\\n' zlib-1 bash-5\n")] {
+        std::fs::write(bin.join(name), text).expect("a program");
+        harness::make_executable(&bin.join(name));
+    }
+    let text = std::fs::read_to_string(template("freebsd-port")).expect("it").replace("freebsd-*", "debian-*");
+    let path = lab.script("freebsd-port", &text).display().to_string();
+    let tree = format!("PORTS={}", ports.display());
+    let words = ["--template", &path, "--set", "PORT=misc/figlet", "--set", "FLAVOR=tiny", "--set", &tree];
+    let words = [&words[..], &["--platform", PLATFORM]].concat();
+    let build = built(&lab, "port", &words, &[format!("PATH={}:/usr/bin:/bin", bin.display())]);
+    let left = |name: &str| std::fs::read_to_string(build.dir().join("artifacts").join(name)).unwrap_or_default();
+    assert_eq!(left("figlet-2.2.pkg"), "figlet tiny yes\n", "{}", log(&build));
+    assert_eq!(left("build-environment"), "===options\nbash-5\nzlib-1\n");
+    assert_eq!(std::fs::read_dir(ports.join("misc/figlet")).expect("the port").count(), 0);
 }

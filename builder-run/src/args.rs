@@ -3,7 +3,9 @@
 use clap::{Args, Parser, Subcommand};
 use spool::config::Config;
 use spool::error::Result;
+use spool::keep::Size;
 use spool::name::{Platform, WorkerName};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Runs builds: the worker in the jail, and the forced command that serves it.
@@ -30,6 +32,9 @@ pub enum Verb {
     /// Kill the running build when the worker dies; started by the worker itself
     #[command(hide = true)]
     Guard,
+    /// Make a fresh root, and execute a command; started by the worker itself
+    #[command(hide = true)]
+    FreshRoot(FreshRootArgs),
 }
 
 /// Which spool.
@@ -86,6 +91,59 @@ pub struct WorkerArgs {
     /// Seconds between TERM and KILL when a build is ended
     #[arg(long, default_value_t = 10, value_name = "SECONDS")]
     pub kill_after: u32,
+    /// In what the scripts run.
+    #[command(flatten)]
+    pub sandbox: SandboxArgs,
+}
+
+/// In what a worker's scripts run.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Sandbox")]
+pub struct SandboxArgs {
+    /// Run each script in a sandbox: bwrap, nspawn, or a command in which {dir} and {script} stand for what it is to run
+    #[arg(long, value_name = "KIND")]
+    pub sandbox: Option<String>,
+    /// The directory with the system in which scripts run, for bwrap and nspawn; each build has it fresh
+    #[arg(long, value_name = "DIR", requires = "sandbox")]
+    pub root: Option<PathBuf>,
+    /// How much a build may change of that system, in memory
+    #[arg(long, value_name = "SIZE", default_value = "1GB", requires = "sandbox")]
+    pub changes: Size,
+    /// How much memory a build may use, such as 4GB
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<Size>,
+    /// How many processors a build may use, such as 2 or 0.5
+    #[arg(long, value_name = "N")]
+    pub cpus: Option<String>,
+    /// How many processes and threads a build may have at once
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub tasks: Option<u32>,
+}
+
+/// How a fresh root is made, by the worker for itself.
+#[derive(Debug, Args)]
+pub struct FreshRootArgs {
+    /// The root of which no file changes
+    #[arg(long)]
+    pub root: PathBuf,
+    /// An empty directory for the mounts; the root is `fresh` in it
+    #[arg(long)]
+    pub mounts: PathBuf,
+    /// How much may change, in bytes
+    #[arg(long)]
+    pub changes: u64,
+    /// A directory that is there in the fresh root
+    #[arg(long = "dir")]
+    pub directory: PathBuf,
+    /// How many processes there may be, in a user namespace
+    #[arg(long)]
+    pub tasks: Option<u32>,
+    /// Whether names of hosts are to be looked up as this machine does it
+    #[arg(long)]
+    pub network: bool,
+    /// What to execute then
+    #[arg(last = true, required = true)]
+    pub command: Vec<OsString>,
 }
 
 /// The forced command's options.

@@ -34,7 +34,7 @@ fn is_sshds(verb: &Verb) -> bool {
     match verb {
         Verb::Serve(args) => !args.local,
         Verb::AuthorizedKeys(_) => true,
-        Verb::Worker(_) | Verb::Guard => false,
+        Verb::Worker(_) | Verb::Guard | Verb::FreshRoot(_) => false,
     }
 }
 
@@ -44,7 +44,7 @@ fn start_log(verb: &Verb) -> Goes {
         Verb::AuthorizedKeys(_) => journal::start_apart("builder-run", None),
         // It shares standard error with the worker, which says the same things.
         Verb::Serve(_) => journal::start("builder-run", "warn"),
-        Verb::Worker(_) | Verb::Guard => journal::start("builder-run", "info"),
+        Verb::Worker(_) | Verb::Guard | Verb::FreshRoot(_) => journal::start("builder-run", "info"),
     }
 }
 
@@ -63,5 +63,6 @@ fn run(cli: &Cli) -> Result<()> {
             worker::guard();
             Ok(())
         }
+        Verb::FreshRoot(args) => worker::fresh_root(args),
     }
 }

@@ -84,7 +84,9 @@ pub fn judge(role: Role, name: Option<&Person>, command: &str) -> Result<Judged>
 fn greeting(args: &GateArgs) -> Error {
     let who = args.name.as_ref().map_or("this key".to_owned(), ToString::to_string);
     let may = match args.role {
-        Role::Read => "look: ls, next, history, latest, show, diff, find, verify-signature, log, watch, get, export",
+        Role::Read => {
+            "look: ls, next, history, latest, show, diff, find, verify-signature, log, watch, get, export, template"
+        }
         Role::Submit => "look, and submit: add, run, cancel",
         Role::Admin => "do every verb of builder",
     };
@@ -186,6 +188,8 @@ mod tests {
                     "next",
                     "history j",
                     "platform ls",
+                    "template ls --json",
+                    "template show cargo",
                     "check --deep",
                     "gc --dry-run",
                     "find 00ff",
@@ -253,6 +257,8 @@ mod tests {
             "builder add j --template /etc/passwd --platform p",
             "builder add j --template ./t --platform p",
             "builder add j --template=../t --platform p",
+            "builder template show ./t",
+            "builder template check -",
             "builder edit x",
             "builder edit x --from /etc/passwd",
             "builder set x --script /etc/passwd",

@@ -29,7 +29,7 @@ mod travel;
 mod verbs;
 mod words;
 
-use args::{Cli, SetupVerb, Verb, WorkerVerb};
+use args::{Cli, SetupVerb, TemplateVerb, Verb, WorkerVerb};
 use clap::ArgMatches;
 use spool::config::Config;
 use spool::error::{Error, Kind, Result};
@@ -62,6 +62,11 @@ fn start(cli: &Cli, typed: &ArgMatches) -> Result<ExitCode> {
         // An expression means the same everywhere, with or without a spool.
         Verb::Next(args) if args.cron.is_some() && cli.host.is_none() => {
             return carry_out(Path::new(""), &Config::default(), &cli.verb);
+        }
+        // A file of the caller's is the caller's to look at, whatever server there is.
+        Verb::Template(TemplateVerb::Check(_)) => return carry_out(Path::new(""), &Config::default(), &cli.verb),
+        Verb::Template(_) if cli.host.is_none() => {
+            return carry_out(Path::new(""), &Config::read(cli.config.as_deref())?, &cli.verb);
         }
         _ => {}
     }
@@ -119,6 +124,7 @@ fn carry_out(root: &Path, config: &Config, verb: &Verb) -> Result<ExitCode> {
     match verb {
         Verb::Init => return verbs::init::run(root).map(|()| ExitCode::SUCCESS),
         Verb::Next(args) if args.cron.is_some() => return verbs::next::of_expression(args).map(|()| ExitCode::SUCCESS),
+        Verb::Template(verb) => return verbs::template::run(config, verb).map(|()| ExitCode::SUCCESS),
         _ => {}
     }
     let spool = config.open(root)?;
@@ -128,7 +134,8 @@ fn carry_out(root: &Path, config: &Config, verb: &Verb) -> Result<ExitCode> {
         Verb::VerifySignature(args) => return verbs::verify_signature::run(&spool, args),
         Verb::Ls(args) => return verbs::ls::run(&spool, config, args),
         Verb::Import(args) => return verbs::import::run(&spool, config, args),
-        Verb::Init | Verb::Gate(_) | Verb::Completion(_) | Verb::Complete(_) | Verb::Setup(_) | Verb::Doctor(_) => {}
+        Verb::Init | Verb::Gate(_) | Verb::Completion(_) | Verb::Complete(_) => {}
+        Verb::Template(_) | Verb::Setup(_) | Verb::Doctor(_) => {}
         Verb::Add(args) => verbs::add::run(&spool, config, args)?,
         Verb::Rm(args) => verbs::rm::run(&spool, args)?,
         Verb::Run(args) => return verbs::run::run(&spool, args),

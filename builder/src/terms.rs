@@ -2,7 +2,7 @@
 //!
 //! There is no default on purpose: a verb that is added does not compile until its terms are stated here.
 
-use crate::args::{AddArgs, ImportArgs, PlatformVerb, Verb, WorkerVerb};
+use crate::args::{AddArgs, ImportArgs, PlatformVerb, TemplateVerb, Verb, WorkerVerb};
 use spool::role::Role;
 use std::path::{Path, PathBuf};
 
@@ -93,6 +93,10 @@ pub fn terms(verb: &Verb) -> Terms<'_> {
         },
         Verb::Platform(PlatformVerb::Ls(_)) => (Some(Role::Read), Files::None),
         Verb::Platform(_) => (Some(Role::Admin), Files::None),
+        Verb::Template(TemplateVerb::Ls(_)) => (Some(Role::Read), Files::None),
+        Verb::Template(TemplateVerb::Show(args)) => (Some(Role::Read), Files::Template(&args.name)),
+        // Where the file is, there is a shell to read it.
+        Verb::Template(TemplateVerb::Check(_)) => (None, Files::None),
         Verb::Worker(WorkerVerb::Ls(_)) => (Some(Role::Read), Files::None),
         Verb::Worker(WorkerVerb::Add(args)) => (Some(Role::Admin), Files::Input("key", args.key.as_deref())),
         Verb::Worker(WorkerVerb::Rm(_) | WorkerVerb::Release(_)) => (Some(Role::Admin), Files::None),

@@ -38,6 +38,9 @@ pub struct Request {
     /// How many builds of the job may run on the platform at once; missing when that does not matter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<u32>,
+    /// Whether the script may use the network where a sandbox withholds that.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub network: bool,
     /// The number of this retry, when an earlier build failed and this one tries again.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub retry: u32,
@@ -81,6 +84,7 @@ impl Request {
             console_bytes: None,
             attempts: 1,
             concurrency: None,
+            network: false,
             retry: 0,
             because_of: None,
             uuid: None,
@@ -98,6 +102,11 @@ impl Request {
 #[allow(clippy::trivially_copy_pass_by_ref)]
 fn is_zero(number: &u32) -> bool {
     *number == 0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// Who asked for a build.

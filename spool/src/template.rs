@@ -4,7 +4,12 @@
 //! it can be built on, `#% var NAME: meaning` for a value that must be given, `#% var NAME=default: meaning` for
 //! one that may; a default ends at the first colon with a blank behind it, so that it can be a URL.
 
+mod faults;
+
+pub use faults::{Fault, faults, shell_of};
+
 use crate::error::{Error, Kind, Result};
+use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The variable that is filled in for each build, not for the job.
@@ -14,8 +19,19 @@ pub const PLATFORM: &str = "PLATFORM";
 #[derive(Clone, Debug)]
 pub struct Template {
     name: String,
+    what: String,
     platforms: Vec<String>,
-    variables: BTreeMap<String, Option<String>>,
+    variables: BTreeMap<String, Variable>,
+}
+
+/// A variable of a template.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Variable {
+    /// Its value when none is given; without one, a value must be given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default: Option<String>,
+    /// What it means.
+    pub meaning: String,
 }
 
 impl Template {
@@ -23,13 +39,10 @@ impl Template {
     pub fn parse(name: &str, text: &str) -> Result<Template> {
         let mut variables = BTreeMap::new();
         for line in text.lines().filter_map(|line| line.strip_prefix("#% var ")) {
-            let (declared, _) = line.split_once(": ").unwrap_or((line.trim_end_matches(':'), ""));
-            let (variable, default) = match declared.split_once('=') {
-                Some((variable, default)) => (variable.trim(), Some(default.trim().to_owned())),
-                None => (declared.trim(), None),
-            };
-            check_declared(name, variable, default.as_deref())?;
-            variables.insert(variable.to_owned(), default);
+            let (variable, default, meaning) = declaration(line);
+            check_declared(name, variable, default)?;
+            let known = Variable { default: default.map(str::to_owned), meaning: meaning.to_owned() };
+            variables.insert(variable.to_owned(), known);
         }
         for used in variables_in(text) {
             if !variables.contains_key(&used) {
@@ -39,7 +52,19 @@ impl Template {
         }
         let platforms = text.lines().filter_map(|line| line.strip_prefix("#% platforms:"));
         let platforms = platforms.flat_map(str::split_ascii_whitespace).map(str::to_owned).collect();
-        Ok(Template { name: name.to_owned(), platforms, variables })
+        let what = text.lines().find_map(|line| line.strip_prefix("#% template:")).unwrap_or_default();
+        Ok(Template { name: name.to_owned(), what: what.trim().to_owned(), platforms, variables })
+    }
+
+    /// What it builds, in a line; empty when it does not say so.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
+    /// Its variables, but for the one that is filled in for each build.
+    pub fn variables(&self) -> BTreeMap<&str, &Variable> {
+        let all = self.variables.iter().map(|(name, variable)| (name.as_str(), variable));
+        all.filter(|(name, _)| *name != PLATFORM).collect()
     }
 
     /// Makes sure that the template is for this platform. One that names none is for all.
@@ -76,9 +101,9 @@ impl Template {
     pub fn values(&self, given: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>> {
         self.check(given)?;
         let mut values = given.clone();
-        for (name, default) in self.variables.iter().filter(|(name, _)| *name != PLATFORM) {
+        for (name, variable) in self.variables.iter().filter(|(name, _)| *name != PLATFORM) {
             if !values.contains_key(name) {
-                let value = default.clone().ok_or_else(|| {
+                let value = variable.default.clone().ok_or_else(|| {
                     Error::new(Kind::Usage, format!("the template needs a value for {name}"))
                         .hint(format!("give it with --set {name}=VALUE"))
                 })?;
@@ -92,6 +117,15 @@ impl Template {
         let known: Vec<&str> = self.variables.keys().map(String::as_str).filter(|name| *name != PLATFORM).collect();
         Error::new(Kind::Usage, format!("the template has no variable {name}"))
             .hint(format!("it has {}", known.join(", ")))
+    }
+}
+
+/// A declaration without its `#% var `: name, default and meaning.
+fn declaration(line: &str) -> (&str, Option<&str>, &str) {
+    let (declared, meaning) = line.split_once(": ").unwrap_or((line.trim_end_matches(':'), ""));
+    match declared.split_once('=') {
+        Some((variable, default)) => (variable.trim(), Some(default.trim()), meaning.trim()),
+        None => (declared.trim(), None, meaning.trim()),
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod answers;
 mod cable;
+pub mod cellar;
 pub mod debian;
 pub mod expressions;
 pub mod golden;

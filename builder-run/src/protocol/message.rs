@@ -47,6 +47,9 @@ pub enum ToWorker {
         silence_seconds: Option<u64>,
         /// Bytes that the script may print.
         console_bytes: u64,
+        /// Whether the script may use the network; a worker without a sandbox withholds it from none.
+        #[serde(default, skip_serializing_if = "is_false")]
+        network: bool,
         /// What the script sees as SOURCE_DATE_EPOCH.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         source_date: Option<i64>,
@@ -106,6 +109,11 @@ pub enum ToWorker {
         #[serde(default)]
         code: u8,
     },
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// What the worker says.

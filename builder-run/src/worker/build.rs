@@ -6,13 +6,13 @@ use super::handover::{Ran, hand_over};
 use super::job::Job;
 use super::place::Room;
 use super::process::{Output, Process, outcome_of};
+use super::sandbox;
 use super::session::Session;
 use super::system::{self, Environment, Inputs};
 use super::talk::Talk;
 use super::vary::Circumstances;
 use super::watch::{Watch, Why};
-use rustix::process::Signal;
-use spool::error::Result;
+use spool::error::{Error, Result};
 use spool::record::Outcome;
 use tracing::info;
 
@@ -28,7 +28,7 @@ pub enum End {
 pub fn run(worker: &Worker<'_>, session: Session, job: &Job, inputs: &Inputs) -> Result<End> {
     info!(build = %job.id, "runs");
     let place = &worker.reach.place;
-    let varied = system::circumstances(job, &worker.args.environment);
+    let varied = system::circumstances(job, &worker.args.environment, inputs);
     let room = place.room(&job.script, varied.names).and_then(|room| job.secrets.write_into(&room).map(|()| room));
     let environment = system::environment(job, room.as_ref().ok(), &worker.args.environment, &varied);
     let mut talk = Talk::begin(&worker.reach, &worker.mailbox, session, job, &environment.recorded, inputs);
@@ -64,7 +64,7 @@ fn carry_out(
 ) -> Result<Option<Ran>> {
     let household = &worker.reach.household;
     household.open();
-    let mut process = match start(talk, job, room, setting) {
+    let mut process = match start(worker, talk, job, room, setting) {
         Ok(process) => process,
         Err(e) => return Ok(Some(Ran::aborted(&e))),
     };
@@ -73,7 +73,7 @@ fn carry_out(
     let watched = watch.until_exit(talk);
     let duration = process.started.elapsed();
     let (why, console_ended) = watch.over();
-    process.signal(Signal::KILL);
+    process.kill();
     let status = process.reap();
     household.turn_out();
     worker.guard.watch(0);
@@ -93,14 +93,32 @@ fn carry_out(
             None => outcome_of(status?),
         },
     };
+    if let Some(e) = failed_by_sandbox(worker, &outcome) {
+        talk.abandon(&e.to_string());
+        return Err(e);
+    }
     Ok(Some(Ran { outcome, duration }))
 }
 
-fn start(talk: &mut Talk<'_>, job: &Job, room: &Room, setting: &Setting<'_>) -> Result<Process> {
+/// Whether a script has failed because its sandbox could not be made: when no other one can be made now, either. Then nothing
+/// is known of the build, and the next one would fare no better.
+fn failed_by_sandbox(worker: &Worker<'_>, outcome: &Outcome) -> Option<Error> {
+    let sandbox = worker.reach.sandbox.as_ref()?;
+    let failed = matches!(outcome, Outcome::Exited { code: 1.. } | Outcome::Signalled { .. });
+    let path = system::given_path(&worker.args.environment);
+    failed.then(|| sandbox.examine(&worker.reach.place, &worker.reach.limits, path).err())?
+}
+
+fn start(worker: &Worker<'_>, talk: &mut Talk<'_>, job: &Job, room: &Room, setting: &Setting<'_>) -> Result<Process> {
     let (kept, writer) = Kept::new(&room.console())?;
     let output = Output { mask: job.secrets.mask(), kept: kept.clone(), writer, most: job.console_bytes };
     let (variables, umask) = (&setting.environment.all, setting.varied.umask);
-    let process = Process::start(room, variables, umask, output, talk.process())?;
+    let limits = &worker.reach.limits;
+    let start = match &worker.reach.sandbox {
+        Some(sandbox) => sandbox.start(room, variables, umask, job.network, limits)?,
+        None => sandbox::beside(room, variables, umask, limits.cell()?)?,
+    };
+    let process = Process::start(start, output, talk.process())?;
     talk.send_console(&kept)?;
     Ok(process)
 }

@@ -1,9 +1,9 @@
 //! The first words of a session, before there are threads: who the other side is, and what was in hand.
 
+use super::ended_by_server;
+use super::session::Reach;
 use super::signals::Signals;
 use super::transport::Streams;
-use super::{ended_by_server, system};
-use crate::args::WorkerArgs;
 use crate::protocol::inbox::{Inbox, send};
 use crate::protocol::{PROTOCOL, ToServer, ToWorker};
 use jiff::SignedDuration;
@@ -45,16 +45,10 @@ pub enum Resumed {
 impl Greeted {
     /// Takes the server's greeting and answers it. Nothing when a signal came meanwhile. The server may take as long as
     /// `patience` for each word.
-    pub fn new(
-        streams: Streams,
-        args: &WorkerArgs,
-        instance: &str,
-        signals: &Signals,
-        patience: Duration,
-    ) -> Result<Option<Greeted>> {
+    pub fn new(streams: Streams, reach: &Reach, patience: Duration) -> Result<Option<Greeted>> {
         let (inbox, grace, version) = (Inbox::default(), Duration::ZERO, String::new());
         let mut greeted = Greeted { streams, inbox, grace, version, ahead: None, patience };
-        let (protocol, version, grace) = match greeted.hear(signals)? {
+        let (protocol, version, grace) = match greeted.hear(&reach.signals)? {
             Some(ToWorker::Hello { protocol, version, grace_seconds, time }) => {
                 greeted.ahead = time.map(|time| time.duration_since(clock::now()));
                 (protocol, version, grace_seconds)
@@ -78,9 +72,9 @@ impl Greeted {
         greeted.grace = Duration::from_secs(grace.into());
         greeted.say(&ToServer::Hello {
             protocol: PROTOCOL[1].min(highest),
-            instance: instance.to_owned(),
-            platforms: args.platforms.clone(),
-            system: system::describe(),
+            instance: reach.instance.clone(),
+            platforms: reach.args.platforms.clone(),
+            system: reach.described.clone(),
         })?;
         info!("connected to builder {version}");
         greeted.version = version;

@@ -1,10 +1,12 @@
 //! The guard: a small process that outlives a killed worker just long enough to kill its script.
 //!
 //! It reads lines on its standard input: the number of the process group that runs, or 0 for none. At the
-//! end of its input it kills the last group that was named. A script's descendant that made a session of its
-//! own escapes it; a jail or a container does not let that one live on.
+//! end of its input it kills the last group that was named, and whom its first process has started, as far as that can be
+//! told: systemd-nspawn(1) does not take its container with it. Who made a session of its own and has lost its
+//! parent escapes it; a sandbox, a jail or a container does not let that one live on.
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use super::sandbox::inside;
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use spool::error::{At, Result};
 use std::io::{BufRead, Write};
 use std::os::unix::process::CommandExt;
@@ -54,6 +56,10 @@ pub fn run() {
         group = line.trim().parse().unwrap_or(group);
     }
     if let Some(pid) = Pid::from_raw(group).filter(|_| group > 1) {
+        let started = inside::descendants(pid);
         let _ = kill_process_group(pid, Signal::KILL);
+        for pid in started {
+            let _ = kill_process(pid, Signal::KILL);
+        }
     }
 }

@@ -17,6 +17,8 @@ pub struct Job {
     pub silence: Option<Duration>,
     /// Bytes that it may print.
     pub console_bytes: u64,
+    /// Whether it may use the network, where a sandbox withholds that.
+    pub network: bool,
     pub secrets: Secrets,
     pub source_date: Option<i64>,
     /// As whom the worker signs; nothing when the server knows no key of it.

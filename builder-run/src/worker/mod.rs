@@ -15,6 +15,7 @@ mod outbox;
 mod place;
 mod process;
 mod reconnect;
+mod sandbox;
 mod secrets;
 mod session;
 mod sign;
@@ -29,10 +30,14 @@ mod vary;
 mod watch;
 
 pub use guard::run as guard;
+pub use sandbox::fresh_root::run as fresh_root;
 
 use crate::args::WorkerArgs;
 use crate::protocol::ToServer;
 use event::Mailbox;
+use place::Place;
+use sandbox::Sandbox;
+use sandbox::limits::Limits;
 use session::{Reach, Session};
 use signals::Signals;
 use spool::error::{Error, Kind, Result};
@@ -89,7 +94,12 @@ struct Worker<'a> {
 impl<'a> Worker<'a> {
     fn new(args: &'a WorkerArgs, config: Option<&Path>) -> Result<Worker<'a>> {
         system::check_environment(&args.environment)?;
-        let place = place::Place::open(args.work.as_deref())?;
+        let place = Place::open(args.work.as_deref())?;
+        let mut sandbox = Sandbox::of(&args.sandbox, &place, args.identity.as_deref())?;
+        // Before there is another process: a cgroup that hands limits down has none of its own.
+        let limits = sandbox::limits(&args.sandbox, sandbox.as_mut())?;
+        let mut inputs = Inputs::default();
+        look_round(&mut inputs, sandbox.as_ref(), &place, &limits, args)?;
         let guard = guard::Guard::start()?;
         let mailbox = Mailbox::new();
         let reach = Reach {
@@ -100,10 +110,13 @@ impl<'a> Worker<'a> {
             signals: Signals::listen(&mailbox)?,
             household: Household::default(),
             pen: sign::Pen::default(),
+            described: system::describe(sandbox.as_ref(), &inputs),
+            sandbox,
+            limits,
             connecting: Mutex::new(()),
         };
         let pause = Duration::from_secs(1);
-        Ok(Worker { args, reach: Arc::new(reach), mailbox, guard, inputs: Inputs::default(), session: None, pause })
+        Ok(Worker { args, reach: Arc::new(reach), mailbox, guard, inputs, session: None, pause })
     }
 
     /// Waits for a build and carries it out.
@@ -115,7 +128,8 @@ impl<'a> Worker<'a> {
                 None => return Ok(Ended::Asked),
             },
         };
-        self.inputs.refresh();
+        let reach = &self.reach;
+        look_round(&mut self.inputs, reach.sandbox.as_ref(), &reach.place, &reach.limits, self.args)?;
         session.link.say(ToServer::Ready, Vec::new());
         let Some(job) = session.wait(&self.mailbox)? else { return Ok(Ended::Asked) };
         self.pause = Duration::from_secs(1);
@@ -126,6 +140,21 @@ impl<'a> Worker<'a> {
         // A signal that came while the build was handed over has waited for that.
         Ok(if self.reach.signals.caught() { Ended::Asked } else { Ended::OneBuild })
     }
+}
+
+/// Looks at the system in which scripts will run. A sandbox is made for that: where it can't be, no build is taken.
+fn look_round(
+    inputs: &mut Inputs,
+    sandbox: Option<&Sandbox>,
+    place: &Place,
+    limits: &Limits,
+    args: &WorkerArgs,
+) -> Result<()> {
+    match sandbox {
+        Some(sandbox) => inputs.set_inside(sandbox.examine(place, limits, system::given_path(&args.environment))?),
+        None => inputs.refresh(),
+    }
+    Ok(())
 }
 
 /// The server's own words, and its class of failure.

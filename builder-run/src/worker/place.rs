@@ -85,13 +85,31 @@ impl Place {
         Ok(path)
     }
 
+    /// Whether it lies in a directory, or is that.
+    pub fn is_below(&self, directory: &Path) -> bool {
+        self.root.canonicalize().is_ok_and(|root| root.starts_with(directory))
+    }
+
     /// A fresh directory for a build, with the script in it. What a killed worker left goes first.
     pub fn room(&self, script: &[u8], names: Names) -> Result<Room> {
-        for left in Names::ROOMS.map(|name| self.root.join(name)) {
-            if left.symlink_metadata().is_ok() {
-                remove_stubborn(&left);
-            }
+        Names::ROOMS.iter().for_each(|name| self.clear(name));
+        self.furnish(script, names)
+    }
+
+    /// A fresh directory beside that of a build, for a script of the worker's own.
+    pub fn trial(&self, script: &[u8]) -> Result<Room> {
+        self.clear(Names::TRIAL.room);
+        self.furnish(script, Names::TRIAL)
+    }
+
+    fn clear(&self, name: &str) {
+        let left = self.root.join(name);
+        if left.symlink_metadata().is_ok() {
+            remove_stubborn(&left);
         }
+    }
+
+    fn furnish(&self, script: &[u8], names: Names) -> Result<Room> {
         let room = Room { root: self.root.join(names.room), home: names.home };
         let make = |path: &Path| DirBuilder::new().mode(0o755).create(path).at("create", path);
         make(&room.root)?;
@@ -100,11 +118,15 @@ impl Place {
         }
         let console = room.console();
         DirBuilder::new().mode(0o700).create(&console).at("create", &console)?;
-        let path = room.script();
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o755).open(&path).at("create", &path)?;
-        file.write_all(script).at("write", &path)?;
+        program(&room.script(), script)?;
         Ok(room)
     }
+}
+
+/// Writes a new program.
+fn program(path: &Path, text: &[u8]) -> Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o755).open(path).at("create", path)?;
+    file.write_all(text).at("write", path)
 }
 
 impl Drop for Place {
@@ -176,6 +198,37 @@ impl Room {
         let path = dir.join(name.as_str());
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).at("create", &path)?;
         file.write_all(content).at("write", &path)
+    }
+
+    /// All of it.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// What a sandbox executes: it sets up what the script expects, and becomes the script.
+    pub fn start(&self) -> PathBuf {
+        self.root.join("start")
+    }
+
+    /// Puts down what a sandbox executes.
+    pub fn add_start(&self, text: &[u8]) -> Result<()> {
+        program(&self.start(), text)
+    }
+
+    /// Where a sandbox mounts its root, out of everybody else's sight.
+    pub fn mounts(&self) -> PathBuf {
+        self.root.join("root")
+    }
+
+    /// Makes the directory for a sandbox's mounts.
+    pub fn add_mounts(&self) -> Result<()> {
+        let path = self.mounts();
+        DirBuilder::new().mode(0o700).create(&path).at("create", &path)
+    }
+
+    /// What a trial says on standard error.
+    pub fn said(&self) -> PathBuf {
+        self.root.join("said")
     }
 
     /// Where its console is kept.

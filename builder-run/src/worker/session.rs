@@ -7,6 +7,8 @@ use super::job::Job;
 use super::link::Link;
 use super::local::Local;
 use super::place::Place;
+use super::sandbox::Sandbox;
+use super::sandbox::limits::Limits;
 use super::secrets::Secrets;
 use super::sign::Pen;
 use super::signals::Signals;
@@ -17,6 +19,7 @@ use crate::args::WorkerArgs;
 use crate::protocol::ToWorker;
 use spool::build_id::BuildId;
 use spool::error::{Error, Kind, Result};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -38,6 +41,12 @@ pub struct Reach {
     pub signals: Signals,
     pub household: Household,
     pub pen: Pen,
+    /// In what scripts run, if not beside the worker.
+    pub sandbox: Option<Sandbox>,
+    /// What each build may use.
+    pub limits: Limits,
+    /// What the worker says of itself.
+    pub described: BTreeMap<String, String>,
     /// Held while a connection is made.
     pub connecting: Mutex<()>,
 }
@@ -67,7 +76,7 @@ impl Reach {
         };
         let streams = transport.session()?;
         self.household.take_in(&transport.processes());
-        let greeted = Greeted::new(streams, &self.args, &self.instance, &self.signals, patience)?;
+        let greeted = Greeted::new(streams, self, patience)?;
         Ok(greeted.map(|greeted| Connected { greeted, transport }))
     }
 
@@ -117,6 +126,7 @@ impl Session {
                         signer,
                         vary,
                         rebuild,
+                        network,
                         n: _,
                     },
                     script,
@@ -131,6 +141,7 @@ impl Session {
                         vary,
                         rebuild: rebuild.unwrap_or(0),
                         console_bytes,
+                        network,
                         signer: signer.map(|signer| *signer),
                         timeout: Duration::from_secs(timeout_seconds),
                         silence: silence_seconds.map(Duration::from_secs),

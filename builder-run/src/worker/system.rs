@@ -9,18 +9,21 @@ use std::time::SystemTime;
 
 use super::job::Job;
 use super::place::Room;
+use super::sandbox::{Inside, Sandbox};
 use super::vary::Circumstances;
 
-/// Operating system, kernel, architecture, cores, memory and versions.
-pub fn describe() -> BTreeMap<String, String> {
+/// Operating system, kernel, architecture, cores, memory and versions. Of a sandbox, the operating system is that of its
+/// root.
+pub fn describe(sandbox: Option<&Sandbox>, inputs: &Inputs) -> BTreeMap<String, String> {
     let uname = rustix::system::uname();
     let text = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
     let mut system = BTreeMap::from([
         ("kernel".to_owned(), format!("{} {}", text(uname.sysname()), text(uname.release()))),
         ("arch".to_owned(), text(uname.machine())),
         ("builder".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
-        ("os".to_owned(), os_name().unwrap_or_else(|| text(uname.sysname()))),
+        ("os".to_owned(), inputs.os().unwrap_or_else(|| text(uname.sysname()))),
     ]);
+    system.extend(sandbox.map(|sandbox| ("sandbox".to_owned(), sandbox.describe())));
     if let Ok(cores) = std::thread::available_parallelism() {
         system.insert("cores".into(), cores.to_string());
     }
@@ -30,9 +33,8 @@ pub fn describe() -> BTreeMap<String, String> {
     system
 }
 
-/// os-release(5).
-fn os_name() -> Option<String> {
-    let text = std::fs::read_to_string("/etc/os-release").ok()?;
+/// The system's name, from the text of os-release(5).
+pub fn os_name_in(text: &str) -> Option<String> {
     let line = text.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="))?;
     Some(line.trim_matches('"').to_owned())
 }
@@ -74,12 +76,20 @@ pub struct Environment {
 }
 
 /// PATH, unless the worker was given another one.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The PATH that the worker was given for scripts.
+pub fn given_path(given: &[String]) -> Option<&str> {
+    given.iter().rev().find_map(|pair| pair.strip_prefix("PATH="))
+}
 
 /// What is different for a rebuild; nothing for any other build.
-pub fn circumstances(job: &Job, given: &[String]) -> Circumstances {
-    let path = given.iter().rev().find_map(|pair| pair.strip_prefix("PATH="));
-    Circumstances::of(&job.vary, job.rebuild, path.unwrap_or(PATH))
+pub fn circumstances(job: &Job, given: &[String], inputs: &Inputs) -> Circumstances {
+    let path = given_path(given).unwrap_or(PATH);
+    match &inputs.inside {
+        Some(inside) => Circumstances::on(&inside.system, &job.vary, job.rebuild, path),
+        None => Circumstances::here(&job.vary, job.rebuild, path),
+    }
 }
 
 /// A clean environment: nothing of the worker's own but what was asked for. What is varied is not on the record.
@@ -109,15 +119,17 @@ pub fn environment(job: &Job, room: Option<&Room>, given: &[String], varied: &Ci
     Environment { all, recorded: recorded.into_bytes() }
 }
 
-/// The list of the system's packages, asked for again only when the package database has changed.
+/// What goes into every build from the system in which it runs. Of this machine, the list of packages is asked for again only
+/// when the package database has changed; into a sandbox, somebody looks for each build.
 #[derive(Default)]
 pub struct Inputs {
     packages: Option<(Vec<u8>, Sha256)>,
     as_of: Option<SystemTime>,
+    inside: Option<Inside>,
 }
 
 /// A package database, and the command that lists it, sorted, a package a line.
-const DATABASES: [(&str, &[&str]); 4] = [
+pub const DATABASES: [(&str, &[&str]); 4] = [
     ("/var/lib/dpkg/status", &["dpkg-query", "-W", "-f=${Package} ${Version} ${Architecture}\\n"]),
     ("/var/db/pkg/local.sqlite", &["pkg", "query", "%n %v %q"]),
     ("/lib/apk/db/installed", &["apk", "list", "--installed", "--quiet"]),
@@ -125,6 +137,11 @@ const DATABASES: [(&str, &[&str]); 4] = [
 ];
 
 impl Inputs {
+    /// Takes what was found in a sandbox.
+    pub fn set_inside(&mut self, found: Inside) {
+        self.inside = Some(found);
+    }
+
     /// Looks at the system again.
     pub fn refresh(&mut self) {
         let Some((database, command)) = DATABASES.iter().find(|(database, _)| Path::new(database).exists()) else {
@@ -147,6 +164,18 @@ impl Inputs {
 
     /// The list and its digest, where the system has one.
     pub fn packages(&self) -> Option<(&[u8], Sha256)> {
-        self.packages.as_ref().map(|(list, digest)| (list.as_slice(), *digest))
+        let packages = match &self.inside {
+            Some(inside) => &inside.packages,
+            None => &self.packages,
+        };
+        packages.as_ref().map(|(list, digest)| (list.as_slice(), *digest))
+    }
+
+    /// The name of the operating system.
+    fn os(&self) -> Option<String> {
+        match &self.inside {
+            Some(inside) => inside.os.clone(),
+            None => os_name_in(&std::fs::read_to_string("/etc/os-release").ok()?),
+        }
     }
 }

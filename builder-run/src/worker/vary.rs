@@ -28,8 +28,11 @@ impl Names {
     /// dpkg-buildflags(1) keeps them out only when they have letters, digits and `-+:.~/_`.
     pub const USUAL: Names = Names { room: "build", home: "home" };
 
+    /// Those of what a worker tries itself.
+    pub const TRIAL: Names = Names { room: "trial", home: "home" };
+
     /// All that a room may be called.
-    pub const ROOMS: [&str; 3] = ["build", "again", "another-place"];
+    pub const ROOMS: [&str; 4] = ["build", "again", "another-place", "trial"];
 }
 
 /// The circumstances of a script.
@@ -46,13 +49,14 @@ pub struct Circumstances {
 }
 
 impl Circumstances {
-    /// Makes what is wanted different, as far as this system can. `path` is the usual PATH.
-    pub fn of(vary: &[Vary], rebuild: u32, path: &str) -> Circumstances {
+    /// Makes what is wanted different, as far as the machine on which the worker runs can. `path` is the usual PATH.
+    pub fn here(vary: &[Vary], rebuild: u32, path: &str) -> Circumstances {
         let system = System { locales: locales(vary), faketime: faketime(vary) };
         Circumstances::on(&system, vary, rebuild, path)
     }
 
-    fn on(system: &System, vary: &[Vary], rebuild: u32, path: &str) -> Circumstances {
+    /// Makes what is wanted different, as far as this system can. `path` is the usual PATH.
+    pub fn on(system: &System, vary: &[Vary], rebuild: u32, path: &str) -> Circumstances {
         let mut all =
             Circumstances { names: Names::USUAL, umask: UMASK, variables: BTreeMap::new(), varied: BTreeMap::new() };
         let of = |values: [&'static str; 2]| values[(rebuild as usize + 1) % 2];
@@ -101,13 +105,13 @@ impl Circumstances {
     }
 }
 
-/// What of the system matters here.
+/// What of the system in which scripts run matters here.
 #[derive(Default)]
-struct System {
+pub struct System {
     /// What locale(1) lists.
-    locales: String,
+    pub locales: String,
     /// The library of faketime(1).
-    faketime: Option<PathBuf>,
+    pub faketime: Option<PathBuf>,
 }
 
 impl System {
@@ -143,7 +147,7 @@ mod tests {
 
     #[test]
     fn what_is_not_asked_for_stays_as_it_is() {
-        let usual = Circumstances::of(&[], 0, "/bin");
+        let usual = Circumstances::here(&[], 0, "/bin");
         assert_eq!((usual.names, usual.umask), (Names::USUAL, UMASK));
         assert!(usual.variables.is_empty() && usual.varied.is_empty());
     }

@@ -3,7 +3,6 @@
 use super::process::Process;
 use super::talk::{News, Talk};
 use crate::protocol::ToWorker;
-use rustix::process::Signal;
 use spool::error::Result;
 use spool::record::Outcome;
 use std::time::{Duration, Instant};
@@ -55,7 +54,7 @@ impl<'p> Watch<'p> {
         loop {
             let now = Instant::now();
             if self.kill_at.is_some_and(|at| now >= at) {
-                self.process.signal(Signal::KILL);
+                self.process.kill();
                 self.kill_at = Some(now + LONGEST);
             }
             if self.why.is_none() && now >= self.deadline {
@@ -87,7 +86,7 @@ impl<'p> Watch<'p> {
         if self.why.is_none() {
             self.why = Some(why);
             self.kill_at = Some(Instant::now() + self.kill_after);
-            self.process.signal(Signal::TERM);
+            self.process.terminate();
         }
     }
 }

@@ -117,6 +117,9 @@ pub struct HowArgs {
     /// The artifact that people fetch; or none [default: the only one in bin/, or the only one]
     #[arg(long, value_name = "PATH")]
     pub main: Option<String>,
+    /// Let the script use the network also in a sandbox: yes or no [default: no]
+    #[arg(long, value_name = "YES", num_args = 0..=1, default_missing_value = "yes", value_parser = ["yes", "no"])]
+    pub network: Option<String>,
     /// A secret that the script may read; more than once for more than one; or none
     #[arg(long = "secret", value_name = "NAME")]
     pub secrets: Vec<String>,

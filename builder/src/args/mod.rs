@@ -16,7 +16,8 @@ pub use build::{
 pub use exchange::{ExportArgs, ImportArgs};
 pub use job::{AddArgs, EditArgs, HowArgs, NextArgs, RmArgs, RunArgs, SetArgs, WhenArgs};
 pub use operator::{
-    CheckArgs, DrainArgs, GcArgs, ListArgs, LsArgs, PlatformArgs, PlatformVerb, WorkerAddArgs, WorkerRmArgs, WorkerVerb,
+    CheckArgs, DrainArgs, GcArgs, ListArgs, LsArgs, PlatformArgs, PlatformVerb, TemplateArgs, TemplateFileArgs,
+    TemplateVerb, WorkerAddArgs, WorkerRmArgs, WorkerVerb,
 };
 pub use site::{DoctorArgs, SetupServerArgs, SetupVerb, SetupWorkerArgs};
 pub use verify::{ReproArgs, VerifyArgs};
@@ -151,6 +152,9 @@ pub enum Verb {
     /// List, pause and drop platforms
     #[command(subcommand, arg_required_else_help = false)]
     Platform(PlatformVerb),
+    /// List, print and check templates, of which jobs are made
+    #[command(subcommand, arg_required_else_help = false)]
+    Template(TemplateVerb),
     /// Hand out nothing more, for maintenance; what runs goes on to its end
     Drain(DrainArgs),
     /// Look whether the spool is what it must be, and mend it

@@ -25,6 +25,32 @@ pub struct PlatformArgs {
     pub platform: String,
 }
 
+/// What to do with templates.
+#[derive(Debug, Subcommand)]
+pub enum TemplateVerb {
+    /// List the installed templates
+    Ls(LsArgs),
+    /// Print a template
+    Show(TemplateArgs),
+    /// Say all that is wrong with a template's file
+    Check(TemplateFileArgs),
+}
+
+/// Which template.
+#[derive(Debug, Args)]
+pub struct TemplateArgs {
+    /// The template, by name or as a path
+    pub name: String,
+}
+
+/// Whose soundness.
+#[derive(Debug, Args)]
+pub struct TemplateFileArgs {
+    /// The template's file; - for standard input
+    #[arg(id = "what", value_name = "FILE")]
+    pub file: PathBuf,
+}
+
 /// How to drain.
 #[derive(Debug, Args)]
 pub struct DrainArgs {

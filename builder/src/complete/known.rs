@@ -2,13 +2,14 @@
 
 use super::takes::Takes;
 use crate::args::Cli;
+use crate::words;
 use clap::{ArgMatches, CommandFactory};
 use spool::Spool;
 use spool::build_id::BuildId;
+use spool::clock;
 use spool::config::Config;
 use spool::error::Result;
 use spool::place::{End, Place};
-use spool::{clock, disk};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -143,7 +144,7 @@ fn newest(spool: &Spool, word: &str, wanted: fn(&Place) -> bool) -> Result<Vec<(
 
 /// The installed templates, and the names that stand for some of them.
 fn templates(config: &Config) -> Result<BTreeSet<String>> {
-    let names = disk::names(&config.templates)?;
+    let names = words::installed_templates(config)?;
     let groups: Vec<String> = names.iter().filter_map(|name| Some(name.split_once('.')?.0.to_owned())).collect();
     Ok(names.into_iter().chain(groups).filter(|name| !name.is_empty()).collect())
 }

@@ -59,7 +59,7 @@ pub fn takes(verb: &[&str], argument: &str) -> Option<Takes> {
         (_, "platform" | "platforms") => Platform(|_| true),
         (["worker", "rm"], "name") | (["verify"], "on") => Worker(false),
         (["worker", "release"], "name") => Worker(true),
-        (["add" | "import"], "template") => Template,
+        (["add" | "import"], "template") | (["template", "show"], "name") => Template,
         _ => return None,
     })
 }

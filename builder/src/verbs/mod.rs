@@ -26,6 +26,7 @@ pub mod run;
 pub mod set;
 pub mod setup;
 pub mod show;
+pub mod template;
 pub mod verify;
 pub mod verify_signature;
 pub mod watch;

@@ -30,9 +30,23 @@ pub fn run(spool: &Spool, args: &SetArgs) -> Result<()> {
 fn is_nothing(args: &SetArgs) -> bool {
     let WhenArgs { every, cron, tz, at, next, jitter, after } = &args.when;
     let HowArgs { priority, timeout, silence, log_limit, retries, retry_failures, concurrency, keep, .. } = &args.how;
-    let HowArgs { inputs, main, secrets, reproduce, vary, .. } = &args.how;
-    let texts =
-        [every, cron, tz, at, next, jitter, timeout, silence, log_limit, retry_failures, keep, main, &vary.vary];
+    let HowArgs { inputs, main, secrets, reproduce, vary, network, .. } = &args.how;
+    let texts = [
+        every,
+        cron,
+        tz,
+        at,
+        next,
+        jitter,
+        timeout,
+        silence,
+        log_limit,
+        retry_failures,
+        keep,
+        main,
+        network,
+        &vary.vary,
+    ];
     let lists = [after, inputs, secrets, &args.values, &args.platforms];
     texts.iter().all(|text| text.is_none())
         && lists.iter().all(|list| list.is_empty())

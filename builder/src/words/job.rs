@@ -91,6 +91,9 @@ pub fn apply(job: &mut Job, how: &HowArgs) -> Result<()> {
     if let Some(answer) = &how.retry_failures {
         job.retry_failures = answer == "yes";
     }
+    if let Some(answer) = &how.network {
+        job.network = answer == "yes";
+    }
     if let Some(concurrency) = how.concurrency {
         job.concurrency = concurrency;
     }

@@ -3,7 +3,7 @@
 pub mod job;
 mod script;
 
-pub use script::{from_template, open, script};
+pub use script::{from_template, installed_templates, open, script, template_paths};
 
 use jiff::SignedDuration;
 use spool::artifact_path::ArtifactPath;

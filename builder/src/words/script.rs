@@ -98,7 +98,7 @@ fn variants(templates: &[(Template, String)], given: &BTreeMap<String, String>) 
 
 /// A word without a slash is the name of an installed template, or of some, as a command's is looked up in PATH: so that
 /// what a name means does not depend on where somebody is, or is served.
-fn template_paths(config: &Config, named: &str) -> Result<Vec<PathBuf>> {
+pub fn template_paths(config: &Config, named: &str) -> Result<Vec<PathBuf>> {
     if named.contains('/') {
         return Ok(vec![named.into()]);
     }
@@ -106,17 +106,23 @@ fn template_paths(config: &Config, named: &str) -> Result<Vec<PathBuf>> {
         return Ok(vec![installed]);
     }
     let start = format!("{named}.");
-    let mut names = disk::names(&config.templates)?;
-    names.retain(|name| !named.is_empty() && name.starts_with(&start));
-    names.sort();
+    let all = installed_templates(config)?;
+    let names: Vec<&String> = all.iter().filter(|name| !named.is_empty() && name.starts_with(&start)).collect();
     if names.is_empty() {
         let otherwise = format!(
             "name one of those in {}, or a file by a path with a slash, such as ./FILE",
             config.templates.display()
         );
-        let all = disk::names(&config.templates)?;
         let near = suggest::hint(named, all.iter().map(String::as_str), &otherwise);
         return Err(Error::new(Kind::NoInput, format!("there is no template `{}`", shown(named))).hint(near));
     }
     Ok(names.iter().map(|name| config.templates.join(name)).collect())
+}
+
+/// The names of the installed templates. What ends in `.md` says how to write one.
+pub fn installed_templates(config: &Config) -> Result<Vec<String>> {
+    let mut names = disk::names(&config.templates)?;
+    names.retain(|name| !name.starts_with('.') && !name.ends_with(".md"));
+    names.sort();
+    Ok(names)
 }

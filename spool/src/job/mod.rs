@@ -126,6 +126,9 @@ pub struct Job {
     /// How many builds may run on a platform at once.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub concurrency: u32,
+    /// Whether its script may use the network where a worker's sandbox withholds that from others.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub network: bool,
     /// The secrets that its script may read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<SecretName>,
@@ -205,6 +208,7 @@ impl Job {
             attempts: ATTEMPTS,
             retry_failures: false,
             concurrency: 1,
+            network: false,
             secrets: Vec::new(),
             inputs: Vec::new(),
             main: None,
@@ -279,6 +283,7 @@ impl Job {
             console_bytes: self.console_bytes,
             attempts: self.attempts,
             concurrency: Some(self.concurrency),
+            network: self.network,
             secrets: self.secrets.clone(),
             inputs: self.inputs.clone(),
             main: self.main.clone(),

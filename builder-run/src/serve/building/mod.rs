@@ -91,6 +91,7 @@ pub fn serve(context: &Context<'_>, link: &mut Link, held: HeldBuild<'_>) -> Res
         console_bytes: serving.allowance.console,
         timeout_seconds: serving.allowance.runs,
         silence_seconds: request.silence_seconds,
+        network: request.network,
         source_date: request.source_date,
         vary: request.rebuild.iter().flat_map(|rebuild| rebuild.vary.clone()).collect(),
         rebuild: request.rebuild.as_ref().map(|rebuild| rebuild.number),

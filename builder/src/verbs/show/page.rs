@@ -61,8 +61,10 @@ fn outcome(id: &BuildId, result: &BuildResult) -> String {
         said += &format!(" by worker {worker}");
     }
     said += &format!("\nBuild took {}\nExecution result: {}\n", text::duration(result.duration_ms), result.outcome);
-    let system: Vec<&str> =
-        ["os", "kernel", "arch"].iter().filter_map(|key| result.system.get(*key).map(String::as_str)).collect();
+    let system: Vec<&str> = ["os", "kernel", "arch", "sandbox"]
+        .iter()
+        .filter_map(|key| result.system.get(*key).map(String::as_str))
+        .collect();
     if !system.is_empty() {
         said += &format!("System: {}\n", system.join(", "));
     }
