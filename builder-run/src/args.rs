@@ -77,6 +77,9 @@ pub struct WorkerArgs {
     /// Exit after one build (the default)
     #[arg(long)]
     pub once: bool,
+    /// Go when there was no build for so many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub idle: Option<u32>,
     /// A variable for the scripts, beside PATH, HOME, TMPDIR, LANG and BUILDER_*
     #[arg(long = "env", value_name = "NAME=VALUE")]
     pub environment: Vec<String>,

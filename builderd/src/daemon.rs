@@ -138,8 +138,7 @@ impl Daemon {
         self.complaint.clear();
         match reload.read_again(&self.spool) {
             Ok(config) => {
-                let root = self.spool.clone();
-                self.spool = root.with_longest_queue(config.limits.queue).with_reserve(config.reserve());
+                self.spool = config.limited(&self.spool);
                 self.patience = Patience::of(config);
                 self.leases_every = leases_every(config);
                 self.ends.change(&self.spool, config);

@@ -17,11 +17,13 @@ mod eyes;
 mod hooks;
 mod house;
 mod index;
+mod launch;
 mod manager;
 mod reload;
 mod retention;
 mod seals;
 mod settings;
+mod starter;
 mod timers;
 
 use clap::Parser;
@@ -92,8 +94,9 @@ fn run(args: &Args) -> Result<()> {
         return daemon.run_once();
     }
     let retention = retention::start(&spool, &config.keep);
+    let launcher = launch::start(&spool, config)?;
     let door = open_door(&spool, &settings);
-    daemon.run(&mut reload::Reload { settings, retention, door })
+    daemon.run(&mut reload::Reload { settings, retention, launcher, door })
 }
 
 /// Without a door everything works but what local users ask for, so timers must not wait for it.

@@ -36,6 +36,7 @@ pub mod inputs;
 pub mod job;
 pub mod keep;
 pub mod latest;
+pub mod launch;
 pub mod layout;
 pub mod manifest;
 pub mod mend;

@@ -42,7 +42,7 @@ fn root(eye: &mut Eye<'_>) -> Result<()> {
             "format" | "lock" | "drain" | "signers" => drop(eye.fits(&entry, Shape::File)),
             "socket" => drop(eye.fits(&entry, Shape::Socket)),
             "lost+found" => {}
-            "index" => drop(eye.fits(&entry, Shape::Directory)),
+            "index" | "launches" => drop(eye.fits(&entry, Shape::Directory)),
             name if name.starts_with('.') || DIRECTORIES.contains(&name) => {}
             _ => eye.foreign(&entry),
         }
