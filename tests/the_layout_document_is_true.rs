@@ -91,7 +91,8 @@ fn look(lab: &Lab, seen: &mut BTreeSet<String>) {
 fn what_every_kind_of_build_leaves_is_what_the_document_lists() {
     let lab = Lab::new();
     // Retries are owed for as long as this looks.
-    let launch = format!("[launch.{PLATFORM}]\ncommand = \"false\"\n");
+    let metrics = lab.path("builder.prom");
+    let launch = format!("metrics = {metrics:?}\n[launch.{PLATFORM}]\ncommand = \"false\"\n");
     std::fs::write(lab.config(), format!("grace_seconds = 2\nretry_seconds = 3000\n{launch}"))
         .expect("a configuration");
     let mut seen = BTreeSet::new();

@@ -43,6 +43,7 @@ pub fn terms(verb: &Verb) -> Terms<'_> {
     let (role, files) = match verb {
         Verb::Init | Verb::Gate(_) | Verb::Completion(_) | Verb::Complete(_) => (None, Files::None),
         Verb::Ls(_)
+        | Verb::Status(_)
         | Verb::Watch(_)
         | Verb::Log(_)
         | Verb::Show(_)

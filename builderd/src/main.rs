@@ -14,11 +14,13 @@ mod door;
 mod ends;
 mod errand;
 mod eyes;
+mod failures;
 mod hooks;
 mod house;
 mod index;
 mod launch;
 mod manager;
+mod metrics;
 mod reload;
 mod retention;
 mod seals;
@@ -33,6 +35,8 @@ use spool::{Spool, durability, owner};
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Fires the schedules of a spool and mends what workers and crashes left
 #[derive(Debug, Parser)]
@@ -66,6 +70,8 @@ fn main() -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         // It would say on standard error that nobody reads standard error, and panic.
         .log_internal_errors(false)
+        .finish()
+        .with(failures::Count)
         .init();
     match run(&args) {
         Ok(()) => ExitCode::SUCCESS,
@@ -95,8 +101,9 @@ fn run(args: &Args) -> Result<()> {
     }
     let retention = retention::start(&spool, &config.keep);
     let launcher = launch::start(&spool, config)?;
+    let metrics = metrics::start(&spool, config, daemon.store());
     let door = open_door(&spool, &settings);
-    daemon.run(&mut reload::Reload { settings, retention, launcher, door })
+    daemon.run(&mut reload::Reload { settings, retention, launcher, metrics, door })
 }
 
 /// Without a door everything works but what local users ask for, so timers must not wait for it.

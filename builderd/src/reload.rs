@@ -3,6 +3,7 @@
 use crate::door::Door;
 use crate::house::House;
 use crate::launch::Launcher;
+use crate::metrics::Metrics;
 use crate::retention::Retention;
 use crate::settings::Settings;
 use spool::Spool;
@@ -18,6 +19,8 @@ pub struct Reload {
     pub retention: Retention,
     /// Who starts workers.
     pub launcher: Launcher,
+    /// Who writes what is measured.
+    pub metrics: Metrics,
     /// The door for local users, where it could be opened.
     pub door: Option<Door>,
 }
@@ -40,6 +43,7 @@ impl Reload {
         let config = self.settings.current();
         self.retention.change(&config.keep);
         self.launcher.change(&config.limited(spool), config);
+        self.metrics.change(&config.limited(spool), config);
         Ok(config)
     }
 }

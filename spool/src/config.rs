@@ -70,6 +70,9 @@ pub struct Config {
     pub signing_key: Option<PathBuf>,
     /// Where builderd listens for those who don't own the spool; see [`Config::socket`].
     pub socket: Option<PathBuf>,
+    /// The file that builderd writes for Prometheus, in the directory of node_exporter's textfile collector; none, when
+    /// nothing is said.
+    pub metrics: Option<PathBuf>,
     /// What a build may send, and how many may wait.
     pub limits: Limits,
     /// How long finished builds are kept, of jobs that say nothing of their own; `disk` is for all together.
@@ -135,6 +138,7 @@ impl Default for Config {
             seal: true,
             signing_key: None,
             socket: None,
+            metrics: None,
             limits: Limits::default(),
             keep: Keep::default(),
             roles: Roles::default(),
@@ -178,6 +182,13 @@ impl Config {
         let wrong = |e: Error| Error::new(Kind::Config, format!("{}: {e}", path.display()));
         config.keep.check().map_err(wrong)?;
         launch::check(&config.launch).map_err(wrong)?;
+        if config
+            .metrics
+            .as_ref()
+            .is_some_and(|file| !file.is_absolute() || file.extension().is_none_or(|end| end != "prom"))
+        {
+            return Err(wrong(Error::new(Kind::Config, "`metrics` must be an absolute path that ends in .prom")));
+        }
         config.file = named.map(|named| std::path::absolute(named).at("find", named)).transpose()?;
         Ok(config)
     }

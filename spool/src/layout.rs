@@ -135,6 +135,11 @@ impl Layout {
         self.index().join(file::INDEX_JOURNAL)
     }
 
+    /// What was counted of builds that have ended.
+    pub fn tally(&self) -> PathBuf {
+        self.root.join("tally.toml")
+    }
+
     /// What is known of launched workers, by platform.
     pub fn launches(&self) -> PathBuf {
         self.root.join("launches")

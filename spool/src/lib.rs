@@ -55,6 +55,7 @@ pub mod secret;
 pub mod session;
 pub mod sign;
 pub mod spool;
+pub mod status;
 pub mod store;
 pub mod suggest;
 pub mod template;

@@ -5,6 +5,7 @@ mod build;
 mod exchange;
 mod job;
 mod operator;
+mod status;
 mod verify;
 
 pub use access::{CompleteArgs, CompletionArgs, GateArgs, Shell};
@@ -17,6 +18,7 @@ pub use job::{AddArgs, EditArgs, HowArgs, NextArgs, RmArgs, RunArgs, SetArgs, Wh
 pub use operator::{
     CheckArgs, DrainArgs, GcArgs, ListArgs, LsArgs, PlatformArgs, PlatformVerb, WorkerAddArgs, WorkerRmArgs, WorkerVerb,
 };
+pub use status::StatusArgs;
 pub use verify::{ReproArgs, VerifyArgs};
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -110,6 +112,8 @@ pub enum Verb {
     Run(RunArgs),
     /// Show the schedule, the queues, what runs, and the workers
     Ls(ListArgs),
+    /// Say how the whole is: queues, workers, room, and what is wrong
+    Status(StatusArgs),
     /// Print the moments at which jobs, or an expression of crontab(5), are due
     Next(NextArgs),
     /// Follow a build from its first line, and exit as it does

@@ -24,6 +24,7 @@ pub mod rm;
 pub mod run;
 pub mod set;
 pub mod show;
+pub mod status;
 pub mod verify;
 pub mod verify_signature;
 pub mod watch;
