@@ -8,7 +8,7 @@ use crate::error::{At, Result};
 use rustix::fs::{CWD, RenameFlags};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use std::fs::{File, OpenOptions};
+use std::fs::{DirEntry, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -247,18 +247,35 @@ pub fn is_empty_dir(path: &Path) -> bool {
 
 /// The names in a directory that are UTF-8; a missing directory has none.
 pub fn names(path: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    each_entry(path, |entry| names.extend(entry.file_name().into_string()))?;
+    Ok(names)
+}
+
+fn each_entry(path: &Path, mut with: impl FnMut(&DirEntry)) -> Result<()> {
     let entries = match std::fs::read_dir(path) {
         Ok(entries) => entries,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(e) => return Err(e).at("read", path),
     };
-    let mut names = Vec::new();
     for entry in entries {
-        if let Ok(name) = entry.at("read", path)?.file_name().into_string() {
-            names.push(name);
-        }
+        with(&entry.at("read", path)?);
     }
-    Ok(names)
+    Ok(())
+}
+
+/// As [`names`], in the order in which most file systems have what is behind them on the disk: who reads it all in another
+/// order waits for the disk.
+pub fn names_as_stored(path: &Path) -> Result<Vec<String>> {
+    use std::os::unix::fs::DirEntryExt;
+    let mut entries = Vec::new();
+    each_entry(path, |entry| {
+        if let Ok(name) = entry.file_name().into_string() {
+            entries.push((entry.ino(), name));
+        }
+    })?;
+    entries.sort_unstable();
+    Ok(entries.into_iter().map(|(_, name)| name).collect())
 }
 
 /// The content of a file, or nothing when it does not exist; longer than `limit` bytes is an error.

@@ -200,7 +200,7 @@ impl Keeper {
     fn take_in(&mut self, month: &Month, round: &mut Round) -> std::result::Result<usize, Failure> {
         let mut gone = self.keys(month)?;
         let mut new: Vec<BuildId> = Vec::new();
-        let names = disk::names(&self.spool.month_dir(month))?;
+        let names = disk::names_as_stored(&self.spool.month_dir(month))?;
         for id in month.ids(&names, &Wanted::default()) {
             let (time, tail) = id.numbers();
             let known = self.line_of(&id)?.is_some_and(|line| gone.remove(&(line, time, tail)));
