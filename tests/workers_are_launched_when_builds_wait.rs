@@ -216,17 +216,39 @@ fn a_command_that_hangs_holds_nothing_else_up() {
 fn what_a_command_leaves_running_holds_nothing_up() {
     let lab = Lab::new();
     let left = lab.path("left");
-    let command =
-        command(&lab, &format!("setsid sh -c 'echo $$ >\"{}\"; exec sleep 1000' & echo left it", left.display()));
+    let text = format!("setsid sh -c 'echo $$ >>\"{}\"; exec sleep 1000' & echo left it", left.display());
+    let command = command(&lab, &text);
+    // No more than eight commands run at once, so the others wait until some have ended.
+    lab.configure(&launch(&command, "limit = 10\npatience_seconds = 1000\n"));
+    for number in 0..10 {
+        lab.job(&format!("job{number}"), "true");
+        lab.run(&format!("job{number}"));
+    }
+    let _daemon = lab.daemon();
+    wait_for("all are launched", || called(&lab).len() == 10);
+    let pids = eventually("they go on", || {
+        Some(std::fs::read_to_string(&left).unwrap_or_default()).filter(|text| text.lines().count() == 10)
+    });
+    for pid in pids.lines().filter_map(|pid| pid.parse::<i32>().ok().and_then(Pid::from_raw)) {
+        kill_process(pid, Signal::KILL).expect("it has gone on");
+    }
+}
+
+#[test]
+fn who_does_not_come_in_time_has_failed() {
+    let lab = Lab::new();
+    let command = command(&lab, "");
     lab.configure(&launch(&command, "patience_seconds = 1\nretry_seconds = 1000\n"));
     lab.job("job", "true");
     lab.run("job");
-    let _daemon = lab.daemon();
+    let daemon = lab.daemon();
     let late = eventually("it is given up", || launches(&lab).said);
     assert_eq!(late, "worker auto-1 did not come within 1 s; it has no key here, `builder worker add auto-1`");
-    let pid = std::fs::read_to_string(left).expect("its number");
-    let pid = pid.trim().parse::<i32>().ok().and_then(Pid::from_raw).expect("a number");
-    kill_process(pid, Signal::KILL).expect("it has gone on");
+    let status = lab.ok(&["status"]);
+    assert!(status.contains(&format!("1 launch on {PLATFORM} failed: {late}")), "{status}");
+    wait_for("it is logged", || {
+        daemon.said().contains("a launch has failed, the next is tried in 1000 s: worker auto-1")
+    });
 }
 
 #[test]
