@@ -4,7 +4,7 @@
 //! counted, and up to when, is one file, which is replaced as a whole.
 
 use crate::build_id::BuildId;
-use crate::ended::Month;
+use crate::disk;
 use crate::error::Result;
 use crate::name::Platform;
 use crate::record::{BuildResult, Outcome};
@@ -124,16 +124,18 @@ impl Spool {
         tmp::put_file_unsynced(self.layout(), &self.layout().tally(), &record::to_bytes(tally)?)
     }
 
-    /// The builds that ended at this moment or later. Months and builds that were left alone since are not looked into.
+    /// The builds that ended at this moment or later. Months and builds that were left alone since are not looked into: an
+    /// end gives a month a name, and its build a record. The index would know no more of a month that has just changed.
     fn ended_from(&self, from: Timestamp) -> Result<Vec<(BuildId, BuildResult)>> {
         let touched = earlier(from, GRAIN);
-        let index = self.index();
         let mut ended = Vec::new();
         for month in self.months()?.iter().filter(|month| was_touched(&self.month_dir(month), touched)) {
-            for id in self.may_have_ended(index.as_ref(), month, from)? {
-                let build = self.ended_build(id, month.end);
-                if was_touched(&build.dir(), touched)
-                    && let Ok(Some(result)) = build.result()
+            let (dir, start) = (self.month_dir(month), month.start());
+            let mut names = disk::names(&dir)?;
+            names.retain(|name| name.starts_with(&start) && was_touched(&dir.join(name), touched));
+            let ids = names.iter().filter_map(|name| name.parse().ok());
+            for build in ids.map(|id| self.ended_build(id, month.end)) {
+                if let Ok(Some(result)) = build.result()
                     && result.finished >= from
                 {
                     ended.push((build.id, result));
@@ -141,16 +143,6 @@ impl Spool {
             }
         }
         Ok(ended)
-    }
-
-    fn may_have_ended(
-        &self,
-        index: Option<&crate::index::Index>,
-        month: &Month,
-        from: Timestamp,
-    ) -> Result<Vec<BuildId>> {
-        let hits = index.map(|index| index.since(month, from)).unwrap_or_default();
-        self.may_be(month, hits)
     }
 }
 
