@@ -55,6 +55,9 @@
 //!     `a_sandbox_holds_what_runs_in_it.rs`
 //! 31. A root for workers is whole or not there: `a_root_for_workers_is_whole_or_not_there.rs`
 //! 32. A static worker needs only an ssh client: `a_static_worker_needs_only_an_ssh_client.rs`
+//! 33. Builds that wait get workers, started by a command, up to a limit, and whatever that command does:
+//!     `workers_are_launched_when_builds_wait.rs`, `the_example_launches_do_what_they_say.rs`
+//! 34. Who watches the farm is told how it is, and each end is counted once: `who_watches_it_is_told_how_it_is.rs`
 //!
 //! And at the door: `bad_input_is_refused_in_one_line.rs`, `the_client_finds_what_is_meant.rs`,
 //! `templates_build_what_they_say.rs`, `the_readme_is_true.rs`, `the_manual_names_what_there_is.rs`

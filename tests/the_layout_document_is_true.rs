@@ -49,7 +49,7 @@ fn pattern(path: &str) -> String {
             ("workers", 1) if part.ends_with(".toml") => "WORKER.toml".to_owned(),
             ("workers", 1) if part.ends_with(".seen") => "WORKER.seen".to_owned(),
             ("workers", 1) if part.ends_with(".health") => "WORKER.health".to_owned(),
-            ("platforms", 1) => "PLATFORM.toml".to_owned(),
+            ("platforms" | "launches", 1) => "PLATFORM.toml".to_owned(),
             ("store", 2) if digits(part, 2) => "SHARD".to_owned(),
             ("store", 3) if digits(part, 62) => "REST".to_owned(),
             ("wake", 2) if parts[1] == "daemon" => "SOCKET".to_owned(),
@@ -91,7 +91,10 @@ fn look(lab: &Lab, seen: &mut BTreeSet<String>) {
 fn what_every_kind_of_build_leaves_is_what_the_document_lists() {
     let lab = Lab::new();
     // Retries are owed for as long as this looks.
-    std::fs::write(lab.config(), "grace_seconds = 2\nretry_seconds = 3000\n").expect("a configuration");
+    let metrics = lab.path("builder.prom");
+    let launch = format!("metrics = {metrics:?}\n[launch.{PLATFORM}]\ncommand = \"false\"\n");
+    std::fs::write(lab.config(), format!("grace_seconds = 2\nretry_seconds = 3000\n{launch}"))
+        .expect("a configuration");
     let mut seen = BTreeSet::new();
     let sshd = lab.sshd();
     let key = lab.add_worker("w0");

@@ -176,7 +176,9 @@ fn settings() -> (String, BTreeSet<String>) {
     let (mut toml, mut keys) = (String::new(), BTreeSet::new());
     for line in page("builder.toml.5").lines() {
         if let Some(table) = line.strip_prefix(".Ss ") {
-            toml += &format!("[{table}]\n");
+            // There is none, and then as many as there are platforms.
+            let command = if table.starts_with("launch.") { "command = \"true\"\n" } else { "" };
+            toml += &format!("[{table}]\n{command}");
         }
         let Some(setting) = line.strip_prefix(".It Va ") else { continue };
         let (key, default) = setting.split_once(" No = ").unwrap_or((setting, ""));
@@ -196,15 +198,20 @@ fn each_setting_has_the_default_that_is_said() {
     let (toml, keys) = settings();
     let mut read = spool::config::Config::read(Some(&lab.script("said.toml", &toml))).expect("settings that are taken");
     read.file = None;
+    let launch: Vec<_> = std::mem::take(&mut read.launch).into_values().collect();
+    let least: spool::launch::Launch = toml::from_str("command = 'true'").expect("a launch");
+    assert_eq!(launch, std::slice::from_ref(&least));
     let defaults = spool::config::Config::default();
     if cfg!(target_os = "linux") {
         assert_eq!(format!("{read:?}"), format!("{defaults:?}"));
     }
     // The fields of the configuration, from how it is shown: a setting that is added must be told of.
-    let shown = format!("{defaults:#?}");
+    let shown = format!("{defaults:#?}\n{least:#?}");
     let fields = shown.lines().filter_map(|line| line.trim().split_once(": ").map(|(field, _)| field));
-    let fields: BTreeSet<String> =
-        fields.filter(|field| !["file", "limits", "keep", "roles"].contains(field)).map(str::to_owned).collect();
+    let fields: BTreeSet<String> = fields
+        .filter(|field| !["file", "limits", "keep", "roles", "launch"].contains(field))
+        .map(str::to_owned)
+        .collect();
     assert_eq!(keys, fields);
     let readme = include_str!("../README.md");
     let (_, rest) = readme.split_once("```toml\n").expect("the settings");
@@ -254,6 +261,15 @@ fn scripts_and_hooks_see_the_variables_that_are_said() {
     let mut said = variables("builderd.8", "HOOKS");
     said.insert("PATH".to_owned());
     assert_eq!(hook, said);
+    lab.run("job");
+    let launched = lab.path("launched");
+    let command = format!("sh -c 'env >{0}.new; mv {0}.new {0}'", launched.display());
+    lab.configure(&format!("[launch.{PLATFORM}]\ncommand = \"{command}\"\n"));
+    let _daemon = lab.daemon();
+    harness::wait_for("a worker is launched", || launched.exists());
+    let mut said = variables("builderd.8", "LAUNCHES");
+    said.insert("PATH".to_owned());
+    assert_eq!(names(&std::fs::read_to_string(launched).expect("what the command saw")), said);
     let argument = std::fs::read_to_string(lab.path("seen.argument")).expect("its argument");
     assert_eq!(argument.trim_end(), build.dir().display().to_string());
 }

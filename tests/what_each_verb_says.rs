@@ -28,7 +28,7 @@ macro_rules! files {
 }
 
 files! {
-    init add set edit rm run ls next watch log show diff find verify repro verify_signature get latest pin unpin import export gc cancel history platform template drain check worker setup doctor gate completion
+    init add set edit rm run ls status next watch log show diff find verify repro verify_signature get latest pin unpin import export gc cancel history platform template drain check worker setup doctor gate completion
 }
 
 #[test]

@@ -85,6 +85,9 @@ pub struct WorkerArgs {
     /// Connect, say whether builds could come, and go without one
     #[arg(long, conflicts_with_all = ["keep", "once"])]
     pub check: bool,
+    /// Go when there was no build for so many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub idle: Option<u32>,
     /// A variable for the scripts, beside PATH, HOME, TMPDIR, LANG and BUILDER_*
     #[arg(long = "env", value_name = "NAME=VALUE")]
     pub environment: Vec<String>,

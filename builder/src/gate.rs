@@ -180,6 +180,7 @@ mod tests {
                 Role::Read,
                 [
                     "ls --json",
+                    "status --nagios --queue 10,20",
                     "show x",
                     "log x",
                     "watch",

@@ -29,7 +29,7 @@ mod travel;
 mod verbs;
 mod words;
 
-use args::{Cli, SetupVerb, TemplateVerb, Verb, WorkerVerb};
+use args::{Cli, SetupVerb, TemplateVerb, Unread, Verb, WorkerVerb};
 use clap::ArgMatches;
 use spool::config::Config;
 use spool::error::{Error, Kind, Result};
@@ -39,12 +39,16 @@ use terms::{Files, terms};
 
 /// Does what the command line of this process says, and says what it must exit with.
 pub fn run() -> ExitCode {
+    // Who watches it takes the codes of sysexits(3) for nonsense.
+    let nagios = std::env::args_os().any(|word| word == "--nagios");
     let (cli, typed) = match Cli::read(std::env::args_os()) {
         Ok(read) => read,
+        Err(Unread::Wrong(error)) if nagios => return verbs::status::unknown(&error),
         Err(unread) => return unread.say(),
     };
     match start(&cli, &typed) {
         Ok(code) => code,
+        Err(e) if nagios => verbs::status::unknown(&e),
         Err(e) => fail(&e),
     }
 }
@@ -127,11 +131,15 @@ fn carry_out(root: &Path, config: &Config, verb: &Verb) -> Result<ExitCode> {
         Verb::Template(verb) => return verbs::template::run(config, verb).map(|()| ExitCode::SUCCESS),
         _ => {}
     }
-    let spool = config.open(root)?;
+    let spool = match (config.open(root), verb) {
+        (Err(e), Verb::Status(args)) if args.nagios => return Ok(verbs::status::unknown(&e)),
+        (opened, _) => opened?,
+    };
     match verb {
         Verb::Watch(args) => return verbs::watch::run(&spool, args),
         Verb::Diff(args) => return verbs::diff::run(&spool, args),
         Verb::VerifySignature(args) => return verbs::verify_signature::run(&spool, args),
+        Verb::Status(args) => return verbs::status::run(&spool, args),
         Verb::Ls(args) => return verbs::ls::run(&spool, config, args),
         Verb::Import(args) => return verbs::import::run(&spool, config, args),
         Verb::Init | Verb::Gate(_) | Verb::Completion(_) | Verb::Complete(_) => {}

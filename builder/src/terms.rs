@@ -45,6 +45,7 @@ pub fn terms(verb: &Verb) -> Terms<'_> {
             (None, Files::None)
         }
         Verb::Ls(_)
+        | Verb::Status(_)
         | Verb::Watch(_)
         | Verb::Log(_)
         | Verb::Show(_)

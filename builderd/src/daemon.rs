@@ -4,6 +4,7 @@ use crate::ends::Ends;
 use crate::eyes::Eyes;
 use crate::index::Waker;
 use crate::manager::Manager;
+use crate::metrics::StoreSize;
 use crate::reload::Reload;
 use crate::timers::Timers;
 use jiff::{SignedDuration, Timestamp};
@@ -14,6 +15,7 @@ use spool::error::{At, Error, Result};
 use spool::job::Queued;
 use spool::mend::{Mended, Patience};
 use spool::name::JobName;
+use spool::store::Collected;
 use spool::wake::Listener;
 use spool::{Spool, clock};
 use std::os::unix::net::UnixStream;
@@ -58,6 +60,7 @@ pub struct Daemon {
     index: Option<Waker>,
     manager: Manager,
     complaint: String,
+    store: StoreSize,
 }
 
 impl Daemon {
@@ -89,7 +92,13 @@ impl Daemon {
             index,
             manager: Manager::from_environment(),
             complaint: String::new(),
+            store: StoreSize::default(),
         })
+    }
+
+    /// How large the store is, once it has been swept.
+    pub fn store(&self) -> StoreSize {
+        self.store.clone()
     }
 
     /// Works until it is told to stop; a HUP has builder.toml read again.
@@ -138,8 +147,7 @@ impl Daemon {
         self.complaint.clear();
         match reload.read_again(&self.spool) {
             Ok(config) => {
-                let root = self.spool.clone();
-                self.spool = root.with_longest_queue(config.limits.queue).with_reserve(config.reserve());
+                self.spool = config.limited(&self.spool);
                 self.patience = Patience::of(config);
                 self.leases_every = leases_every(config);
                 self.ends.change(&self.spool, config);
@@ -230,7 +238,7 @@ impl Daemon {
             return;
         }
         let first = self.swept.replace(Instant::now()).is_none();
-        self.manager.during(|| sweep(&self.spool, first));
+        self.manager.during(|| sweep(&self.spool, &self.store, first));
     }
 
     fn sleep(&self) -> Result<()> {
@@ -268,7 +276,7 @@ fn report(result: Result<()>) {
 }
 
 /// Removes what crashes left and what nothing needs any more. It takes as long as the store is large.
-fn sweep(spool: &Spool, first: bool) {
+fn sweep(spool: &Spool, store: &StoreSize, first: bool) {
     if first {
         match spool.forget_undone_claims() {
             Ok(0) => {}
@@ -282,8 +290,13 @@ fn sweep(spool: &Spool, first: bool) {
         Err(e) => error!("can't sweep: {e}"),
     }
     match spool.store().collect_garbage() {
-        Ok((0, _)) => {}
-        Ok((objects, bytes)) => info!(objects, bytes, "removed what nothing links to"),
+        Ok(Collected { gone, kept }) => {
+            let (objects, bytes) = gone;
+            if objects > 0 {
+                info!(objects, bytes, "removed what nothing links to");
+            }
+            store.set(kept);
+        }
         Err(e) => error!("can't collect garbage: {e}"),
     }
 }

@@ -17,11 +17,14 @@ mod eyes;
 mod hooks;
 mod house;
 mod index;
+mod launch;
 mod manager;
+mod metrics;
 mod reload;
 mod retention;
 mod seals;
 mod settings;
+mod starter;
 mod timers;
 
 use clap::Parser;
@@ -89,8 +92,10 @@ fn run(args: &Args) -> Result<()> {
         return daemon.run_once();
     }
     let retention = retention::start(&spool, &config.keep);
+    let launcher = launch::start(&spool, config)?;
+    let metrics = metrics::start(&spool, config, daemon.store());
     let door = open_door(&spool, &settings);
-    daemon.run(&mut reload::Reload { settings, retention, door })
+    daemon.run(&mut reload::Reload { settings, retention, launcher, metrics, door })
 }
 
 /// Without a door everything works but what local users ask for, so timers must not wait for it.

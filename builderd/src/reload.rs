@@ -2,6 +2,8 @@
 
 use crate::door::Door;
 use crate::house::House;
+use crate::launch::Launcher;
+use crate::metrics::Metrics;
 use crate::retention::Retention;
 use crate::settings::Settings;
 use spool::Spool;
@@ -15,6 +17,10 @@ pub struct Reload {
     pub settings: Settings,
     /// Who lets go of builds.
     pub retention: Retention,
+    /// Who starts workers.
+    pub launcher: Launcher,
+    /// Who writes what is measured.
+    pub metrics: Metrics,
     /// The door for local users, where it could be opened.
     pub door: Option<Door>,
 }
@@ -34,7 +40,10 @@ impl Reload {
         if let Some(door) = &self.door {
             door.change(house);
         }
-        self.retention.change(&self.settings.current().keep);
-        Ok(self.settings.current())
+        let config = self.settings.current();
+        self.retention.change(&config.keep);
+        self.launcher.change(&config.limited(spool), config);
+        self.metrics.change(&config.limited(spool), config);
+        Ok(config)
     }
 }

@@ -5,8 +5,10 @@
 //! has syslog(3). What can't be sent is lost after a second: nobody waits longer for whoever keeps logs.
 
 mod entry;
+mod failures;
 mod line;
 
+pub use failures::new as new_failures;
 use line::Line;
 use std::fmt::Debug;
 use std::io::IsTerminal;
@@ -50,7 +52,7 @@ fn filter(otherwise: &str) -> EnvFilter {
 
 fn start_at(line: Line, program: &'static str, worker: Option<String>) -> Goes {
     let log = Log { line, program, worker };
-    tracing_subscriber::registry().with(filter("info")).with(log).init();
+    tracing_subscriber::registry().with(filter("info")).with(log).with(failures::Count).init();
     Goes::ToTheSystem
 }
 
@@ -62,6 +64,8 @@ fn start_on_standard_error(level: &str) -> Goes {
         .with_ansi(std::io::stderr().is_terminal())
         // It would say on standard error that nobody reads standard error, and panic.
         .log_internal_errors(false)
+        .finish()
+        .with(failures::Count)
         .init();
     Goes::ToStandardError
 }

@@ -4,12 +4,15 @@ use crate::artifact_path::ArtifactPath;
 use crate::disk;
 use crate::error::{At, Error, Kind, Result};
 use crate::keep::Keep;
+use crate::launch::{self, Launch};
 use crate::layout::Layout;
+use crate::name::Platform;
 use crate::role::Roles;
 use crate::room::Reserve;
 use crate::worker::ForcedCommand;
 use crate::{Spool, record, spool};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 #[cfg(target_os = "freebsd")]
@@ -67,12 +70,17 @@ pub struct Config {
     pub signing_key: Option<PathBuf>,
     /// Where builderd listens for those who don't own the spool; see [`Config::socket`].
     pub socket: Option<PathBuf>,
+    /// The file that builderd writes for Prometheus, in the directory of node_exporter's textfile collector; none, when
+    /// nothing is said.
+    pub metrics: Option<PathBuf>,
     /// What a build may send, and how many may wait.
     pub limits: Limits,
     /// How long finished builds are kept, of jobs that say nothing of their own; `disk` is for all together.
     pub keep: Keep,
     /// What local users may do through builderd.
     pub roles: Roles,
+    /// The workers that builderd starts when builds of these platforms wait.
+    pub launch: BTreeMap<Platform, Launch>,
 }
 
 /// What one build may send, beyond which it is refused, and what the disk must have.
@@ -130,9 +138,11 @@ impl Default for Config {
             seal: true,
             signing_key: None,
             socket: None,
+            metrics: None,
             limits: Limits::default(),
             keep: Keep::default(),
             roles: Roles::default(),
+            launch: BTreeMap::new(),
         }
     }
 }
@@ -171,13 +181,26 @@ impl Config {
         let mut config: Config = record::parse_written(path, &bytes, Kind::Config)?;
         let wrong = |e: Error| Error::new(Kind::Config, format!("{}: {e}", path.display()));
         config.keep.check().map_err(wrong)?;
+        launch::check(&config.launch).map_err(wrong)?;
+        if config
+            .metrics
+            .as_ref()
+            .is_some_and(|file| !file.is_absolute() || file.extension().is_none_or(|end| end != "prom"))
+        {
+            return Err(wrong(Error::new(Kind::Config, "`metrics` must be an absolute path that ends in .prom")));
+        }
         config.file = named.map(|named| std::path::absolute(named).at("find", named)).transpose()?;
         Ok(config)
     }
 
     /// Opens a spool with the limits that are set here.
     pub fn open(&self, root: &Path) -> Result<Spool> {
-        Ok(Spool::open(root)?.with_longest_queue(self.limits.queue).with_reserve(self.reserve()))
+        Ok(self.limited(&Spool::open(root)?))
+    }
+
+    /// The same spool with the limits that are set here.
+    pub fn limited(&self, spool: &Spool) -> Spool {
+        spool.clone().with_longest_queue(self.limits.queue).with_reserve(self.reserve())
     }
 
     /// What is kept free on the spool's file system.

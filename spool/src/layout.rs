@@ -135,6 +135,21 @@ impl Layout {
         self.index().join(file::INDEX_JOURNAL)
     }
 
+    /// What was counted of builds that have ended.
+    pub fn tally(&self) -> PathBuf {
+        self.root.join("tally.toml")
+    }
+
+    /// What is known of launched workers, by platform.
+    pub fn launches(&self) -> PathBuf {
+        self.root.join("launches")
+    }
+
+    /// What is known of the workers that were launched for a platform.
+    pub fn launches_of(&self, platform: &Platform) -> PathBuf {
+        self.launches().join(format!("{platform}.toml"))
+    }
+
     /// What a repair did not understand.
     pub fn lost_and_found(&self) -> PathBuf {
         self.root.join("lost+found")

@@ -10,6 +10,7 @@ use crate::spool::Spool;
 use crate::tmp::Draft;
 use crate::upload::Area;
 use rustix::fs::StatVfs;
+use serde::Serialize;
 use std::io;
 use std::time::Duration;
 
@@ -26,6 +27,22 @@ impl Default for Reserve {
     fn default() -> Reserve {
         Reserve { bytes: 64 << 20, inodes: 1000 }
     }
+}
+
+/// The spool's file system.
+#[derive(Clone, Debug, Serialize)]
+pub struct Disk {
+    /// Bytes altogether.
+    pub bytes: u64,
+    /// Those that the spool's owner can use.
+    pub free_bytes: u64,
+    /// Inodes altogether; 0 where none are counted.
+    pub inodes: u64,
+    /// Those that the spool's owner can use.
+    pub free_inodes: u64,
+    /// Why nothing new is begun, when only the reserve is left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub short: Option<String>,
 }
 
 /// What is free, and what there is altogether; a file system that counts no inodes has none altogether.
@@ -60,6 +77,19 @@ impl Room {
 }
 
 impl Spool {
+    /// How much there is, and is free.
+    pub fn disk(&self) -> Result<Disk> {
+        let root = self.layout().root();
+        let room = Room::of(&rustix::fs::statvfs(root).at("look at", root)?);
+        Ok(Disk {
+            bytes: room.all_bytes,
+            free_bytes: room.bytes,
+            inodes: room.all_inodes,
+            free_inodes: room.inodes,
+            short: room.is_short(self.reserve()),
+        })
+    }
+
     /// Makes sure that there is room for more than ends and removals.
     ///
     /// # Errors

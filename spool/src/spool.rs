@@ -10,6 +10,7 @@ use fs2::FileExt;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The version of the layout that this program writes.
 pub const FORMAT: u32 = 1;
@@ -165,11 +166,22 @@ impl Spool {
         lock_file(&self.layout.workers_lock())
     }
 
+    /// Whether builderd serves it now, as far as this user can see.
+    pub fn has_builderd(&self) -> bool {
+        File::open(self.layout.daemon_lock()).is_ok_and(|lock| FileExt::try_lock_shared(&lock).is_err())
+    }
+
     /// Takes the daemon's lock, or says who has it.
     pub fn lock_daemon(&self) -> Result<File> {
         let path = self.layout.daemon_lock();
         let lock = disk::open_lock_file(&path)?;
-        if FileExt::try_lock_exclusive(&lock).is_err() {
+        // Who asks whether it is there has it for an instant.
+        let mut tries = 0..20;
+        while FileExt::try_lock_exclusive(&lock).is_err() {
+            if tries.next().is_some() {
+                std::thread::sleep(Duration::from_millis(10));
+                continue;
+            }
             return Err(Error::new(
                 Kind::TryAgain,
                 format!("another builderd serves {}", self.layout.root().display()),

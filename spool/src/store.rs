@@ -25,6 +25,15 @@ pub struct Store<'a> {
     layout: &'a Layout,
 }
 
+/// What a collection of garbage has come to: objects and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// What has gone.
+    pub gone: (u64, u64),
+    /// What is there still.
+    pub kept: (u64, u64),
+}
+
 /// A shard whose objects can't be collected while this lives.
 struct Shard<'a> {
     store: Store<'a>,
@@ -116,23 +125,24 @@ impl<'a> Store<'a> {
         }
     }
 
-    /// Removes what nothing links to, shard by shard. Returns how many objects and bytes went.
-    pub fn collect_garbage(&self) -> Result<(u64, u64)> {
-        let (mut objects, mut bytes) = (0, 0);
+    /// Removes what nothing links to, shard by shard.
+    pub fn collect_garbage(&self) -> Result<Collected> {
+        let mut collected = Collected::default();
         for dir in self.layout.shards() {
             let Ok(lock) = disk::open_dir(&dir) else { continue };
             FileExt::lock_exclusive(&lock).at("lock", &dir)?;
             for name in disk::names(&dir)? {
                 let path = dir.join(name);
                 let Ok(meta) = path.symlink_metadata() else { continue };
-                if meta.is_file() && meta.nlink() == 1 {
+                let garbage = meta.is_file() && meta.nlink() == 1;
+                if garbage {
                     disk::remove_file(&path)?;
-                    objects += 1;
-                    bytes += meta.len();
                 }
+                let counts = if garbage { &mut collected.gone } else { &mut collected.kept };
+                *counts = (counts.0 + 1, counts.1 + meta.len());
             }
         }
-        Ok((objects, bytes))
+        Ok(collected)
     }
 
     fn shard(&self, digest: &Sha256) -> Result<Shard<'a>> {

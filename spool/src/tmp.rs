@@ -105,6 +105,15 @@ pub fn put_file(layout: &Layout, path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// Replaces or makes a file atomically, and not durably: a power cut may leave it empty, or as it was.
+pub fn put_file_unsynced(layout: &Layout, path: &Path, bytes: &[u8]) -> Result<()> {
+    let draft = Draft::empty_file(layout, 0o644)?;
+    std::io::Write::write_all(&mut draft.handle(), bytes).at("write", draft.path())?;
+    disk::rename_over(draft.path(), path)?;
+    draft.published();
+    Ok(())
+}
+
 /// Replaces or makes a file atomically and durably.
 pub fn replace_file(layout: &Layout, path: &Path, bytes: &[u8]) -> Result<()> {
     put_file(layout, path, bytes)?;
@@ -126,13 +135,7 @@ pub fn replace_files(layout: &Layout, files: &[(PathBuf, Vec<u8>)]) -> Result<()
     if files.len() <= disk::FEW {
         return files.iter().try_for_each(|(path, bytes)| replace_file(layout, path, bytes));
     }
-    for (path, bytes) in files {
-        let draft = Draft::empty_file(layout, 0o644)?;
-        std::io::Write::write_all(&mut draft.handle(), bytes).at("write", draft.path())?;
-        disk::rename_over(draft.path(), path)?;
-        draft.published();
-    }
-    Ok(())
+    files.iter().try_for_each(|(path, bytes)| put_file_unsynced(layout, path, bytes))
 }
 
 /// Moves a tree out of sight into `tmp/`, durably, and then removes it; a crash in between leaves it to the sweep.

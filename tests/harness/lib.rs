@@ -19,6 +19,7 @@ mod process;
 mod pty;
 pub mod robur;
 pub mod sealed;
+mod slurm;
 mod sshd;
 mod steps;
 
@@ -27,6 +28,7 @@ pub use liar::Liar;
 pub use network::Network;
 pub use process::{DEADLINE, Finished, Running, eventually, is_superuser, signal, wait_for};
 pub use pty::Pty;
+pub use slurm::Slurm;
 pub use sshd::Sshd;
 pub use steps::{Verb, put_copy};
 

@@ -180,8 +180,8 @@ fn user() -> String {
     named.stdout.trim().to_owned()
 }
 
-/// The system gives a port that nobody uses; sshd takes it a moment later.
-fn free_port() -> u16 {
+/// The system gives a port that nobody uses; a server takes it a moment later.
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind((LOOPBACK, 0)).expect("a free port");
     listener.local_addr().expect("its address").port()
 }

@@ -131,7 +131,8 @@ impl<'a> Worker<'a> {
         let reach = &self.reach;
         look_round(&mut self.inputs, reach.sandbox.as_ref(), &reach.place, &reach.limits, self.args)?;
         session.link.say(ToServer::Ready, Vec::new());
-        let Some(job) = session.wait(&self.mailbox)? else { return Ok(Ended::Asked) };
+        let idle = self.args.idle.map(|seconds| Duration::from_secs(seconds.into()));
+        let Some(job) = session.wait(&self.mailbox, idle)? else { return Ok(Ended::Asked) };
         self.pause = Duration::from_secs(1);
         match build::run(self, session, &job, &self.inputs)? {
             build::End::Finished(session) => self.session = session,

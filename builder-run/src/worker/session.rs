@@ -108,12 +108,14 @@ impl Session {
         self.transport.clone()
     }
 
-    /// Waits for a build. Nothing when the worker is to stop.
-    pub fn wait(&mut self, mailbox: &Mailbox) -> Result<Option<Job>> {
+    /// Waits for a build, not longer than it may. Nothing when the worker is to stop.
+    pub fn wait(&mut self, mailbox: &Mailbox, idle: Option<Duration>) -> Result<Option<Job>> {
         let mut secrets = Secrets::default();
+        let until = idle.map(|idle| Instant::now() + idle);
         self.link.calm(true);
         loop {
-            match self.link.next(mailbox, &[], Instant::now() + Duration::from_secs(3600)) {
+            let look = Instant::now() + Duration::from_secs(3600);
+            match self.link.next(mailbox, &[], until.map_or(look, |until| until.min(look))) {
                 Event::Message(ToWorker::Secret { name, .. }, content) => secrets.add(name, content),
                 Event::Message(
                     ToWorker::Build {
@@ -149,6 +151,10 @@ impl Session {
                 }
                 Event::Message(ToWorker::Error { text, code }, _) => return Err(ended_by_server(&text, code)),
                 Event::Signal => return Ok(None),
+                // A build of which something was said is on its way.
+                Event::Timeout if until.is_some_and(|until| until <= Instant::now()) && secrets.is_empty() => {
+                    return Ok(None);
+                }
                 Event::Closed(why) => {
                     return Err(Error::new(Kind::TryAgain, format!("the connection is lost: {why}")));
                 }

@@ -6,6 +6,7 @@ mod exchange;
 mod job;
 mod operator;
 mod site;
+mod status;
 mod verify;
 
 pub use access::{CompleteArgs, CompletionArgs, GateArgs, Shell};
@@ -20,6 +21,7 @@ pub use operator::{
     TemplateVerb, WorkerAddArgs, WorkerRmArgs, WorkerVerb,
 };
 pub use site::{DoctorArgs, SetupServerArgs, SetupVerb, SetupWorkerArgs};
+pub use status::StatusArgs;
 pub use verify::{ReproArgs, VerifyArgs};
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -113,6 +115,8 @@ pub enum Verb {
     Run(RunArgs),
     /// Show the schedule, the queues, what runs, and the workers
     Ls(ListArgs),
+    /// Say how the whole is: queues, workers, room, and what is wrong
+    Status(StatusArgs),
     /// Print the moments at which jobs, or an expression of crontab(5), are due
     Next(NextArgs),
     /// Follow a build from its first line, and exit as it does

@@ -34,7 +34,7 @@ pub fn run(spool: &Spool, config: &Config, args: &GcArgs) -> Result<()> {
         // That nobody reads it is no reason to keep the rest.
         if args.json { Ok(()) } else { out::print(&line("removed", one)) }
     })?;
-    let (objects, bytes) = spool.store().collect_garbage()?;
+    let (objects, bytes) = spool.store().collect_garbage()?.gone;
     match args.json {
         true => out::json(&went.into_iter().map(gone).collect::<Vec<_>>()),
         false if went.is_empty() && objects == 0 => out::print("nothing went\n"),

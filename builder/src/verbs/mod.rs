@@ -26,6 +26,7 @@ pub mod run;
 pub mod set;
 pub mod setup;
 pub mod show;
+pub mod status;
 pub mod template;
 pub mod verify;
 pub mod verify_signature;

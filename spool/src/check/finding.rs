@@ -42,7 +42,7 @@ invariants! {
     12 Content "A content has the digest that its name, its manifest or the `input` of its `result.toml` says."
     13 Timed "`console.times` counts no more bytes than `console.log` has."
     14 Written "Jobs, workers, platforms and pins can be read, and the jobs fit together."
-    15 Noted "What builder notes for itself can be read: `attempts.toml`, and the files in `good/`, `timers/`, `owed/` and of workers."
+    15 Noted "What builder notes for itself can be read: `attempts.toml`, `tally.toml`, and the files in `good/`, `timers/`, `owed/`, `launches/` and of workers."
     16 Meant "What is in `good/`, `timers/` and `jobs/JOB/` is of a job that is there, and links lead to builds of it that exited 0."
     17 Sealed "What the `seal` of a build lists is there, with the digest that it says, and nothing else that it could list; `seal.sig` is its signature by a key of `signers`."
 }

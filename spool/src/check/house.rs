@@ -6,6 +6,7 @@ use crate::build_id::BuildId;
 use crate::error::Result;
 use crate::layout::{DIRECTORIES, file};
 use crate::name::{Platform, WorkerName};
+use crate::status::Tally;
 use crate::tmp;
 
 /// Looks at all that is neither a build nor a content nor about jobs and workers.
@@ -40,9 +41,14 @@ fn root(eye: &mut Eye<'_>) -> Result<()> {
     for entry in eye.entries(eye.layout().root())? {
         match entry.name.as_str() {
             "format" | "lock" | "drain" | "signers" => drop(eye.fits(&entry, Shape::File)),
+            "tally.toml" => {
+                if eye.fits(&entry, Shape::File) {
+                    eye.record::<Tally>(&entry, Invariant::Noted, Cure::SetAside(entry.path.clone()));
+                }
+            }
             "socket" => drop(eye.fits(&entry, Shape::Socket)),
             "lost+found" => {}
-            "index" => drop(eye.fits(&entry, Shape::Directory)),
+            "index" | "launches" => drop(eye.fits(&entry, Shape::Directory)),
             name if name.starts_with('.') || DIRECTORIES.contains(&name) => {}
             _ => eye.foreign(&entry),
         }

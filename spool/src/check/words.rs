@@ -6,6 +6,7 @@ use crate::build_id::BuildId;
 use crate::error::{Kind, Result};
 use crate::health::Health;
 use crate::job::{self, Job, no_circle};
+use crate::launch::Launches;
 use crate::name::{JobName, Platform, WorkerName};
 use crate::platform::Standing;
 use crate::session::Seen;
@@ -29,6 +30,7 @@ pub fn look(eye: &mut Eye<'_>) -> Result<()> {
     }
     workers(eye)?;
     platforms(eye)?;
+    launches(eye)?;
     requests(eye)
 }
 
@@ -175,6 +177,17 @@ fn platforms(eye: &mut Eye<'_>) -> Result<()> {
         if eye.fits(&entry, Shape::File) {
             let cure = Cure::Human(format!("say `builder platform resume {name}`; until then it is paused"));
             eye.record::<Standing>(&entry, Invariant::Written, cure);
+        }
+    }
+    Ok(())
+}
+
+fn launches(eye: &mut Eye<'_>) -> Result<()> {
+    for entry in eye.entries(&eye.layout().launches())? {
+        if entry.name.strip_suffix(".toml").is_none_or(|name| name.parse::<Platform>().is_err()) {
+            eye.foreign(&entry);
+        } else if eye.fits(&entry, Shape::File) {
+            eye.record::<Launches>(&entry, Invariant::Noted, Cure::SetAside(entry.path.clone()));
         }
     }
     Ok(())

@@ -204,7 +204,7 @@ impl Spool {
     }
 
     /// How many builds of this one's job may run at once. One that can't be read may run: its server finds out, and ends it.
-    fn most_at_once(&self, ticket: &Ticket) -> Option<u32> {
+    pub(crate) fn most_at_once(&self, ticket: &Ticket) -> Option<u32> {
         record::read::<Request>(&self.layout().queued(ticket).join(file::BUILD)).ok()??.concurrency
     }
 

@@ -44,7 +44,7 @@ impl Spool {
     }
 
     /// The workers that are connected, build for a platform, and may get builds.
-    fn connected(&self, platform: &Platform) -> Result<Vec<WorkerName>> {
+    pub(crate) fn connected(&self, platform: &Platform) -> Result<Vec<WorkerName>> {
         let names = disk::names(&self.layout().workers())?;
         let names = names.iter().filter_map(|name| name.strip_suffix(".seen")?.parse::<WorkerName>().ok());
         let now = clock::now();
