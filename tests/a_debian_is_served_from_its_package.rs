@@ -44,8 +44,8 @@ fn it_has_all_of_it() {
     let units = names("systemd").into_iter().filter(|name| name.ends_with(".service"));
     wanted.extend(units.map(|name| format!("/usr/lib/systemd/system/{name}")));
     wanted.extend(names("templates").iter().map(|name| format!("/usr/share/builder/templates/{name}")));
-    for examples in ["hooks", "launch"] {
-        wanted.extend(names(examples).iter().map(|name| format!("/usr/share/doc/builder/examples/{examples}/{name}")));
+    for (directory, place) in [("hooks", "doc/builder/examples/hooks"), ("launch", "builder/launch")] {
+        wanted.extend(names(directory).iter().map(|name| format!("/usr/share/{place}/{name}")));
     }
     let section = |name: &str| name.rsplit('.').next().expect("a section").to_owned();
     wanted.extend(names("man").iter().map(|name| format!("/usr/share/man/man{}/{name}.gz", section(name))));
@@ -54,7 +54,7 @@ fn it_has_all_of_it() {
         let line = contents.lines().find(|line| line.ends_with(&format!(" .{one}")));
         let line = line.unwrap_or_else(|| panic!("{one} is not in it"));
         assert!(line.contains(" root/root "), "{line}");
-        let program = one.contains("bin/") || one.contains("libexec") || one.contains("/examples/");
+        let program = ["bin/", "libexec", "hooks", "launch"].iter().any(|part| one.contains(part));
         assert_eq!(line.starts_with("-rwxr-xr-x"), program, "{line}");
     }
     assert_eq!(listed(&["--info", "conffiles"]), "/etc/builder/builder.toml\n/etc/ssh/sshd_config.d/builder.conf\n");

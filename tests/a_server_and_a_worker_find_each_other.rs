@@ -268,6 +268,12 @@ fn the_doctor_names_what_is_wrong_with_a_server() {
 
 /// Each line that keeps workers out.
 fn sshd_is_asked(site: &Site, names: &dyn Fn(&Site, &str)) {
+    site.lab.add_worker("jail1");
+    let keys = site.lab.spool.layout().authorized_keys();
+    let let_in = std::fs::read_to_string(&keys).expect("the keys");
+    std::fs::write(&keys, let_in.replace("restrict,", "")).expect("the keys");
+    names(site, "lacks the keys of jail1");
+    std::fs::write(&keys, let_in).expect("the keys");
     let file = site.sshd.config().to_owned();
     let before = std::fs::read_to_string(&file).expect("a configuration");
     let with = |text: String| std::fs::write(&file, text).expect("a configuration");

@@ -107,7 +107,7 @@ fn keys(spool: &Spool, config: &Config, sshd: &Sshd) -> Result<Finding> {
     };
     let reads = files.split(' ').map(resolved).any(|file| file == here);
     Ok(match reads {
-        true => Finding::ok(format!("sshd reads the workers' keys from {}", here.display())),
+        true => read_from(spool, &here)?,
         false => Finding::mend(
             "sshd does not know the workers' keys",
             format!(
@@ -115,6 +115,22 @@ fn keys(spool: &Spool, config: &Config, sshd: &Sshd) -> Result<Finding> {
                 config.builder_run_program().display(),
                 owner.name
             ),
+        ),
+    })
+}
+
+/// Each worker's key must stand there, with its forced command.
+fn read_from(spool: &Spool, file: &Path) -> Result<Finding> {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let has = |key: &str| text.lines().any(|line| line.starts_with("restrict,command=") && line.contains(key));
+    let workers = spool.workers()?;
+    let keys = workers.iter().filter_map(|(name, worker)| Some((name, worker.as_ref().ok()?.key.as_ref()?)));
+    let missing: Vec<&str> = keys.filter(|(_, key)| !has(&key.to_string())).map(|(name, _)| name.as_str()).collect();
+    Ok(match missing.as_slice() {
+        [] => Finding::ok(format!("sshd reads the workers' keys from {}", file.display())),
+        some => Finding::mend(
+            format!("{} lacks the keys of {}", file.display(), some.join(", ")),
+            "let them in anew, by `builder worker rm` and `builder worker add`",
         ),
     })
 }
