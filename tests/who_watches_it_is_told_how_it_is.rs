@@ -113,6 +113,8 @@ fn node_exporter_shows_what_builderd_has_measured() {
     }
     for (name, value) in [
         ("builder_jobs", 2.0),
+        ("builder_platforms", 1.0),
+        ("builder_builds_total{outcome=\"lost\",platform=\"debian-12\"}", 0.0),
         ("builder_draining", 0.0),
         ("builder_spool_room", 1.0),
         ("builder_errors_total", 0.0),
@@ -193,6 +195,19 @@ fn each_end_is_counted_once_whatever_happens_to_builderd() {
     assert_eq!((series.ended("succeeded"), series.ended("failed")), (4.0, 4.0));
 }
 
+/// An end is counted when it lies no more than two minutes back, however long an upload took.
+#[test]
+fn a_build_has_ended_when_all_that_it_left_is_there() {
+    let lab = Lab::new();
+    let _worker = lab.local_worker("w", &["--keep"]);
+    lab.job("job", "echo $$ $(date) >artifact");
+    let build = lab.finished(&lab.run("job"));
+    let left = std::fs::metadata(build.dir().join("artifacts/artifact")).and_then(|meta| meta.modified());
+    let left = left.expect("what it left").duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis();
+    let finished = build.result().expect("readable").expect("a result").finished.as_millisecond();
+    assert!(i128::from(finished) >= left as i128, "{finished} is before {left}");
+}
+
 #[test]
 fn what_can_not_be_written_is_said_once_and_stops_nothing() {
     let lab = Lab::new();
@@ -266,7 +281,7 @@ fn nagios_gets_a_line_and_a_code() {
     assert_eq!(waits.code, 1, "{waits:?}");
     assert!(waits.stdout.starts_with("BUILDER WARNING - 1 build waits"), "{waits:?}");
     assert!(waits.stdout.contains("|waiting=1;0;9;0 oldest="), "{waits:?}");
-    assert_eq!(plugin(&lab, &["--queue", "0,0"]).code, 2);
+    assert_eq!(plugin(&lab, &["--queue", "0,0", "--free", "0,0"]).code, 2);
     for (words, why) in [(&["--queue", "1"][..], "are not two bounds"), (&["--nonsense"], "unexpected argument")] {
         let unknown = plugin(&lab, words);
         assert!(unknown.code == 3 && unknown.stdout.starts_with("BUILDER UNKNOWN - "), "{unknown:?}");

@@ -9,7 +9,7 @@ mod entry;
 mod failures;
 mod line;
 
-pub use failures::new as new_failures;
+pub use failures::logged as failures;
 use line::Line;
 use std::fmt::Debug;
 use std::io::IsTerminal;
