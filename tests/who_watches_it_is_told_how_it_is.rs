@@ -195,19 +195,6 @@ fn each_end_is_counted_once_whatever_happens_to_builderd() {
     assert_eq!((series.ended("succeeded"), series.ended("failed")), (4.0, 4.0));
 }
 
-/// An end is counted when it lies no more than two minutes back, however long an upload took.
-#[test]
-fn a_build_has_ended_when_all_that_it_left_is_there() {
-    let lab = Lab::new();
-    let _worker = lab.local_worker("w", &["--keep"]);
-    lab.job("job", "echo $$ $(date) >artifact");
-    let build = lab.finished(&lab.run("job"));
-    let left = std::fs::metadata(build.dir().join("artifacts/artifact")).and_then(|meta| meta.modified());
-    let left = left.expect("what it left").duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis();
-    let finished = build.result().expect("readable").expect("a result").finished.as_millisecond();
-    assert!(i128::from(finished) >= left as i128, "{finished} is before {left}");
-}
-
 #[test]
 fn what_can_not_be_written_is_said_once_and_stops_nothing() {
     let lab = Lab::new();

@@ -60,7 +60,7 @@ impl Serving<'_, '_, '_> {
             }
         };
         result.executable.retain(|path| manifest.has(path));
-        // Hours may have passed since its worker was done, with an upload or for want of room.
+        // Hours may have passed since its worker was done, for want of room, and what ended long ago is not counted.
         result.finished = clock::now();
         let id = self.held.id().clone();
         let (held, outcome, took) = (self.held, result.outcome.clone(), result.duration_ms);
