@@ -61,7 +61,7 @@ fn builds_that_wait_run_as_jobs_of_slurm() {
         &[
             ("/etc/builder/workers", lab.path("keys").to_str().expect("UTF-8")),
             ("/usr/libexec/builder/builder-run", harness::binary("builder-run").to_str().expect("UTF-8")),
-            ("--output=/dev/null", &format!("--output={}/%x.out", lab.path("").display())),
+            ("log=/tmp/%x.out", &format!("log={}/%x.out", lab.path("").display())),
         ],
     );
     lab.configure(&format!(
@@ -87,6 +87,7 @@ fn builds_that_wait_run_as_jobs_of_slurm() {
     wait_for("no job is left", || slurm.says("squeue", &["--noheader"]).is_empty());
     assert!(daemon.said().contains("Submitted batch job"), "{}", daemon.said());
     assert!(!daemon.said().contains("failed"), "{}", daemon.said());
+    assert!(lab.path("builder-slurm-1.out").exists(), "what a worker says is kept");
     drop(daemon);
     lab.check();
 }
@@ -122,27 +123,45 @@ fn a_job_that_waits_in_slurm_is_enough_and_what_slurm_refuses_is_told() {
 fn a_container_sees_its_key_and_is_told_what_to_build() {
     let lab = Lab::new();
     let known = lab.path("known");
-    let then = format!("[ \"$1 $2\" != 'container inspect' ] || [ -e '{}' ]", known.display());
+    let then =
+        format!("case \"$1 $2\" in 'container inspect') cat '{0}' 2>&1 ;; 'rm '*) rm '{0}' ;; esac", known.display());
     let script = install(&lab, "docker", &[]);
     // A stand-in for docker only, beside which the example itself must not be found.
     let bin = lab.path("bin");
     std::fs::create_dir(&bin).expect("a directory");
     recorder(&lab, "bin/docker", &then);
+    recorder(&lab, "bin/sleep", "");
     let run = |words: &[&str]| call(&script, &bin, "docker-1", words);
     let words = ["ssh://builder@server.example.org", "builder-worker:debian-12", "--memory=4g"];
     assert_eq!(run(&words).code, 0);
     let told = std::fs::read_to_string(noted(&lab)).expect("what it was told");
     let told: Vec<&str> = told.lines().collect();
-    assert_eq!(told[0], "bin/docker container inspect builder-docker-1");
+    let inspects = "bin/docker container inspect --format {{.State.Running}} builder-docker-1";
+    assert_eq!(told[0], inspects);
     assert_eq!(
         told[1],
         "bin/docker run --detach --rm --init --pull=never --name=builder-docker-1 \
-         --volume=/etc/builder/workers/docker-1:/run/builder:ro --memory=4g builder-worker:debian-12 \
+         --mount=type=bind,source=/etc/builder/workers/docker-1,target=/run/builder,readonly --memory=4g \
+         builder-worker:debian-12 \
          /usr/libexec/builder/builder-run worker ssh://builder@server.example.org --platform debian-12 --idle 300 \
          --identity /run/builder/key --known-hosts /run/builder/known_hosts"
     );
     assert_eq!(told.len(), 2);
+    let starts = told[1].to_owned();
     assert_eq!(run(&words[..1]).code, 64, "an image must be named");
+    // One that has ended, or never was started, is in nobody's way.
+    let told_of = |running: &str| {
+        std::fs::write(noted(&lab), "").expect("nothing noted");
+        std::fs::write(&known, running).expect("a container");
+        let done = run(&words);
+        assert_eq!(done.code, 0, "{done:?}");
+        (done.stdout, std::fs::read_to_string(noted(&lab)).expect("what it was told"))
+    };
+    let expected = format!("{inspects}\nbin/docker rm builder-docker-1\n{starts}\n");
+    assert_eq!(told_of("false\n"), (String::new(), expected));
+    let (said, told) = told_of("true\n");
+    assert_eq!(said, "container builder-docker-1 is there already\n");
+    assert!(!told.contains("docker rm") && !told.contains("docker run"), "{told}");
 }
 
 /// Neither sudo nor FreeBSD: stand-ins note what they would have been told.
@@ -152,7 +171,8 @@ fn a_jail_is_named_after_its_worker() {
     let bin = lab.path("bin");
     std::fs::create_dir(&bin).expect("a directory");
     recorder(&lab, "bin/sudo", "shift; exec \"$@\"");
-    recorder(&lab, "bin/jls", "[ \"$(grep -c jls \"$NOTED\")\" = 1 ]");
+    let stays = lab.path("stays");
+    recorder(&lab, "bin/jls", &format!("[ -e '{}' ] || [ \"$(grep -c jls \"$NOTED\")\" = 1 ]", stays.display()));
     recorder(&lab, "bin/daemon", "");
     recorder(&lab, "bin/sleep", "");
     let script =
@@ -162,12 +182,18 @@ fn a_jail_is_named_after_its_worker() {
     let told = std::fs::read_to_string(noted(&lab)).expect("what they were told");
     let expected = format!(
         "bin/sudo -n {} as-root {PLATFORM} jail.x-3\nbin/jls -j builder_jail_x_3 jid\nbin/sleep 1\nbin/jls -j builder_jail_x_3 jid\n\
-         bin/daemon -f /usr/local/libexec/builder/builder-jail -n jail_x_3 -s zroot/poudriere/jails/14amd64@builder \
+         bin/daemon -f -T builder-jail.x-3 /usr/local/libexec/builder/builder-jail -n jail_x_3 -s zroot/poudriere/jails/14amd64@builder \
          -k /usr/local/etc/builder/workers/jail.x-3 -a 10.77.0.4 -q 20g -l memoryuse:deny=4g -l maxproc:deny=1000 -- \
          ssh://builder@192.0.2.10 --platform {PLATFORM} --idle 300\n",
         script.display()
     );
     assert_eq!(told, expected);
-    let refused = call(&script, &bin, "jail-1", &["as-root", PLATFORM, "../x"]);
-    assert_eq!((refused.code, refused.stderr.lines().count()), (64, 1), "{refused:?}");
+    for (worker, code) in [("../x", 64), ("jail-254", 78), ("jail", 78)] {
+        let refused = call(&script, &bin, "jail-1", &["as-root", PLATFORM, worker]);
+        assert_eq!((refused.code, refused.stderr.lines().count()), (code, 1), "{refused:?}");
+    }
+    std::fs::write(stays, "").expect("a jail");
+    let second = call(&script, &bin, "jail-1", &["as-root", PLATFORM, "jail-1"]);
+    assert_eq!((second.code, second.stdout.as_str()), (0, "jail builder_jail_1 is there already\n"), "{second:?}");
+    assert_eq!(std::fs::read_to_string(noted(&lab)).expect("what they were told").matches("bin/daemon").count(), 1);
 }

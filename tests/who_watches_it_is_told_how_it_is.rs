@@ -113,6 +113,8 @@ fn node_exporter_shows_what_builderd_has_measured() {
     }
     for (name, value) in [
         ("builder_jobs", 2.0),
+        ("builder_platforms", 1.0),
+        ("builder_builds_total{outcome=\"lost\",platform=\"debian-12\"}", 0.0),
         ("builder_draining", 0.0),
         ("builder_spool_room", 1.0),
         ("builder_errors_total", 0.0),
@@ -266,7 +268,7 @@ fn nagios_gets_a_line_and_a_code() {
     assert_eq!(waits.code, 1, "{waits:?}");
     assert!(waits.stdout.starts_with("BUILDER WARNING - 1 build waits"), "{waits:?}");
     assert!(waits.stdout.contains("|waiting=1;0;9;0 oldest="), "{waits:?}");
-    assert_eq!(plugin(&lab, &["--queue", "0,0"]).code, 2);
+    assert_eq!(plugin(&lab, &["--queue", "0,0", "--free", "0,0"]).code, 2);
     for (words, why) in [(&["--queue", "1"][..], "are not two bounds"), (&["--nonsense"], "unexpected argument")] {
         let unknown = plugin(&lab, words);
         assert!(unknown.code == 3 && unknown.stdout.starts_with("BUILDER UNKNOWN - "), "{unknown:?}");

@@ -60,6 +60,11 @@ fn looked_once_more(lab: &Lab, other: &str) {
     wait_for("the other platform has launched", || path.exists());
 }
 
+/// Its command may run still, but before that it was noted.
+fn nobody_was_launched(lab: &Lab) {
+    assert_eq!((launches(lab), called(lab)), (Launches::default(), Vec::new()));
+}
+
 /// A platform that comes behind ours, on which a launch leaves a file of its name.
 fn other(lab: &Lab, name: &str) -> String {
     format!("[launch.{name}]\ncommand = \"touch {}\"\n", lab.path(name).display())
@@ -112,12 +117,12 @@ fn nobody_is_launched_for_what_is_held_back_or_has_a_worker() {
     lab.run("one");
     let _daemon = lab.daemon();
     looked_once_more(&lab, "x");
-    assert_eq!(called(&lab), Vec::<String>::new());
+    nobody_was_launched(&lab);
     lab.ok(&["platform", "pause", PLATFORM]);
     lab.job("two", "true");
     lab.run("two");
     looked_once_more(&lab, "y");
-    assert_eq!(called(&lab), Vec::<String>::new());
+    nobody_was_launched(&lab);
     lab.ok(&["platform", "resume", PLATFORM]);
     wait_for("one is launched", || called(&lab) == ["auto-1"]);
     lab.ok(&["cancel", &running]);
@@ -163,8 +168,8 @@ fn a_command_that_fails_is_tried_after_a_pause_and_its_last_words_are_known() {
     let said = failed.said.expect("why");
     assert!(said.ends_with("launch failed, exit status: 3: sbatch: error: no such partition"), "{said}");
     let pause = failed.until.expect("a moment").duration_since(failed.failed.expect("a moment"));
-    assert_eq!(pause.as_secs(), 2, "twice as long");
-    assert!(called(&lab).len() <= 3 + 1, "all at first, then one at a time: {:?}", called(&lab));
+    assert_eq!(pause.as_secs(), 1 << (failed.failures - 1), "twice as long each time");
+    assert!(called(&lab).len() <= 3 + failed.failures as usize, "all at first, then one at a time: {:?}", called(&lab));
     let log = daemon.said();
     assert!(log.contains("the next is tried in") && log.contains("submitting"), "{log}");
     std::fs::write(good, "").expect("written");
@@ -197,11 +202,14 @@ fn a_command_that_hangs_holds_nothing_else_up() {
     let (waits, go) = (lab.path("waits"), lab.path("go"));
     let command =
         command(&lab, &format!("touch '{}'; while [ ! -e '{}' ]; do sleep 0.05; done", waits.display(), go.display()));
-    lab.configure(&(launch(&command, "command_seconds = 3600\n") + &other(&lab, "x")));
-    lab.job("job", "true");
-    lab.run("job");
+    lab.configure(&(launch(&command, "command_seconds = 3600\nlimit = 8\n") + &other(&lab, "x")));
+    for number in 0..8 {
+        lab.job(&format!("job{number}"), "true");
+        lab.run(&format!("job{number}"));
+    }
     let daemon = lab.daemon();
-    wait_for("it hangs", || waits.exists());
+    // As many as may run at once.
+    wait_for("all hang", || waits.exists() && called(&lab).len() == 8);
     looked_once_more(&lab, "x");
     let script = lab.script("timed.sh", "true");
     let soon = spool::clock::now() + jiff::SignedDuration::from_secs(2);
@@ -210,6 +218,25 @@ fn a_command_that_hangs_holds_nothing_else_up() {
     wait_for("a timer fires", || daemon.said().contains("job=timed"));
     assert!(!go.exists() && launches(&lab).failures == 0);
     std::fs::write(go, "").expect("the sign");
+}
+
+#[test]
+fn what_lasts_on_a_platform_is_said_once() {
+    let lab = Lab::new();
+    let command = command(&lab, "");
+    lab.configure(&(launch(&command, "") + &other(&lab, "x") + &other(&lab, "y")));
+    let daemon = lab.daemon();
+    wait_for("it serves", || daemon.said().contains("serves"));
+    // Nothing can be noted there.
+    std::fs::create_dir_all(lab.root().join(format!("launches/{PLATFORM}.toml/x"))).expect("a directory");
+    lab.job("job", "true");
+    lab.run("job");
+    looked_once_more(&lab, "x");
+    looked_once_more(&lab, "y");
+    let said = daemon.said();
+    let complaints: Vec<&str> = said.lines().filter(|line| line.contains("no workers can be launched")).collect();
+    assert!(complaints.len() == 1 && complaints[0].contains(PLATFORM), "{complaints:?}");
+    assert_eq!(called(&lab), Vec::<String>::new());
 }
 
 #[test]

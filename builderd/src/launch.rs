@@ -3,16 +3,16 @@
 //! What is decided is the spool library's, `spool::launch`. A command that hangs or fails holds up nothing but its own
 //! platform.
 
-use crate::starter::{self, Order};
+use crate::starter::{self, Launched, Order};
 use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use spool::config::Config;
 use spool::error::{At, Result};
-use spool::launch::{Launch, Launched, Step};
+use spool::launch::{Launch, Step};
 use spool::name::{Platform, WorkerName};
 use spool::wake::Listener;
 use spool::{Spool, clock};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -20,7 +20,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tracing::{error, info, warn};
 
-/// So many commands run at once.
+/// So many commands of a platform run at once.
 const TOGETHER: usize = 8;
 
 /// How often queues are looked at though nobody tells of them: builderd tells of those in which something waits.
@@ -64,8 +64,8 @@ pub fn start(spool: &Spool, config: &Config) -> Result<Launcher> {
         spool: spool.clone(),
         rules: Rules::new(),
         listeners: Vec::new(),
-        starters: Starters { report, bell: bell.try_clone().at("make", "a socket")?, running: 0 },
-        complained: false,
+        starters: Starters { report, bell: bell.try_clone().at("make", "a socket")?, running: BTreeSet::new() },
+        complained: BTreeSet::new(),
     };
     works.change(spool.clone(), config.launch.clone());
     let keeps = thread::Builder::new().name("launch".to_owned());
@@ -83,14 +83,22 @@ struct Works {
     rules: Rules,
     listeners: Vec<Listener>,
     starters: Starters,
-    complained: bool,
+    /// The platforms on which something lasts that was said.
+    complained: BTreeSet<Platform>,
 }
 
 /// Threads that run a command each.
 struct Starters {
     report: Sender<Report>,
     bell: UnixStream,
-    running: usize,
+    running: BTreeSet<(Platform, WorkerName)>,
+}
+
+impl Starters {
+    /// The workers of a platform whose commands run.
+    fn of(&self, platform: &Platform) -> impl Iterator<Item = &WorkerName> {
+        self.running.iter().filter(move |(of, _)| of == platform).map(|(_, worker)| worker)
+    }
 }
 
 impl Works {
@@ -101,9 +109,9 @@ impl Works {
                 self.change(spool, rules);
             }
             while let Ok((platform, worker, launched)) = reports.try_recv() {
-                self.starters.running -= 1;
                 let noted = self.take_in(&platform, &worker, &launched);
-                self.tell(noted);
+                self.tell(&platform, noted);
+                self.starters.running.remove(&(platform, worker));
             }
             for listener in &self.listeners {
                 listener.drain();
@@ -136,7 +144,7 @@ impl Works {
         let mut wait = (!self.rules.is_empty()).then_some(RESCAN);
         for (platform, rules) in self.rules.clone() {
             let again = self.look_at(&platform, &rules, now);
-            let again = self.tell(again).and_then(|again| until(again, now));
+            let again = self.tell(&platform, again).and_then(|again| until(again, now));
             wait = wait.min(again.or(wait));
         }
         wait
@@ -145,8 +153,10 @@ impl Works {
     /// Launches what a platform needs. Returns when to look again.
     fn look_at(&mut self, platform: &Platform, rules: &Launch, now: Timestamp) -> Result<Option<Timestamp>> {
         let before = self.spool.launches(platform);
-        let need = self.spool.need(platform, rules, &before)?;
-        let step = before.decide(rules, &need, TOGETHER.saturating_sub(self.starters.running), now);
+        let mut need = self.spool.need(platform, rules, &before)?;
+        let running: BTreeSet<&WorkerName> = self.starters.of(platform).collect();
+        need.slots.iter_mut().for_each(|slot| slot.is_started = running.contains(&slot.name));
+        let step = before.decide(rules, &need, TOGETHER.saturating_sub(running.len()), now);
         if step.launches != before {
             self.spool.note_launches(platform, &step.launches)?;
         }
@@ -164,7 +174,7 @@ impl Works {
             let _ = report.send((order.platform, order.worker, launched));
             ring(bell.as_ref().ok());
         };
-        self.starters.running += 1;
+        self.starters.running.insert((platform.clone(), worker.clone()));
         if let Err(e) = thread::Builder::new().name("launched".to_owned()).spawn(run) {
             let _ = self.starters.report.send((platform.clone(), worker.clone(), Err(e.to_string())));
         }
@@ -181,15 +191,15 @@ impl Works {
     }
 
     /// What lasts, such as a full disk, is said once.
-    fn tell<T: Default>(&mut self, done: Result<T>) -> T {
+    fn tell<T: Default>(&mut self, platform: &Platform, done: Result<T>) -> T {
         match done {
             Ok(done) => {
-                self.complained = false;
+                self.complained.remove(platform);
                 done
             }
             Err(e) => {
-                if !std::mem::replace(&mut self.complained, true) {
-                    error!("no workers can be launched: {e}");
+                if self.complained.insert(platform.clone()) {
+                    error!(%platform, "no workers can be launched: {e}");
                 }
                 T::default()
             }

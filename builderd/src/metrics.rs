@@ -95,12 +95,13 @@ impl Writer {
         let now = clock::now();
         let before = self.tally.take().unwrap_or_else(|| spool.tally());
         self.tally = Some(before.clone());
-        let tally = spool.count_on(before, journal::new_failures(), now)?;
+        let tally = spool.count_on(before, now)?;
         self.tally = Some(tally.clone());
         // Where there is no room they are counted all the same, for as long as builderd runs.
         once(&mut self.not_noted, spool.note_tally(&tally), "what was counted can't be noted");
         let kept = self.kept.count(spool)?;
-        let measured = Measured { tally, kept, store: self.store.get(), started: self.started };
+        let errors = journal::failures();
+        let measured = Measured { tally, errors, kept, store: self.store.get(), started: self.started };
         Ok(metrics(&spool.status(now)?, &measured, now))
     }
 }

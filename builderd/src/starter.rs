@@ -4,7 +4,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, Signal, kill_process_group};
 use spool::Spool;
-use spool::launch::{Launch, Launched, Words};
+use spool::launch::{Launch, Words};
 use spool::name::{Platform, WorkerName};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -24,6 +24,9 @@ const REST: usize = 1 << 20;
 
 /// How often the command's end is looked for.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+
+/// What came of a command, with why it was no launch in a line.
+pub type Launched = std::result::Result<(), String>;
 
 /// A worker to be started.
 pub struct Order {

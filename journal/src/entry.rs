@@ -3,8 +3,11 @@
 use spool::build_id::BuildId;
 use tracing::Level;
 
-/// Bytes of a message, and of a field: far below what a datagram holds.
+/// Bytes of a message, and of a field: far below what a datagram of the journal holds.
 const LONGEST: usize = 8192;
+
+/// Bytes of a message for syslogd: a datagram of FreeBSD may hold no more than two kilobytes.
+const LONGEST_LINE: usize = 1900;
 
 /// syslog(3)'s facility for daemons.
 const DAEMON: u8 = 3;
@@ -27,7 +30,7 @@ impl Entry {
         more: impl IntoIterator<Item = (&'static str, String)>,
     ) -> Entry {
         let told: String = fields.iter().map(|(name, value)| format!(" {name}={value}")).collect();
-        let mut entry = Entry { level, message: shortened(message + &told), fields };
+        let mut entry = Entry { level, message: shortened(message + &told, LONGEST), fields };
         let build = entry.fields.iter().find(|(name, _)| *name == "build");
         let build = build.and_then(|(_, id)| id.parse::<BuildId>().ok());
         let of_build =
@@ -47,7 +50,7 @@ impl Entry {
         field(&mut bytes, "SYSLOG_IDENTIFIER", program);
         field(&mut bytes, "MESSAGE", &self.message);
         for (name, value) in &self.fields {
-            field(&mut bytes, &format!("BUILDER_{}", name.to_ascii_uppercase()), &shortened(value.clone()));
+            field(&mut bytes, &format!("BUILDER_{}", name.to_ascii_uppercase()), &shortened(value.clone(), LONGEST));
         }
         bytes
     }
@@ -55,7 +58,7 @@ impl Entry {
     /// As syslogd takes it (RFC 3164, without the time, which it knows itself). Control characters would end the line.
     pub fn for_syslog(&self, program: &str) -> Vec<u8> {
         let priority = DAEMON << 3 | severity(self.level);
-        let message = self.message.replace(char::is_control, " ");
+        let message = shortened(self.message.replace(char::is_control, " "), LONGEST_LINE);
         format!("<{priority}>{program}[{}]: {message}", std::process::id()).into_bytes()
     }
 }
@@ -83,9 +86,9 @@ fn severity(level: Level) -> u8 {
     }
 }
 
-fn shortened(mut text: String) -> String {
-    if text.len() > LONGEST {
-        let end = (0..=LONGEST - 4).rev().find(|end| text.is_char_boundary(*end));
+fn shortened(mut text: String, longest: usize) -> String {
+    if text.len() > longest {
+        let end = (0..=longest - 4).rev().find(|end| text.is_char_boundary(*end));
         text.truncate(end.unwrap_or_default());
         text.push_str(" ...");
     }
@@ -141,8 +144,11 @@ mod tests {
     #[test]
     fn an_entry_is_bounded() {
         let long = "ä".repeat(LONGEST);
-        let said = entry(&long, vec![("why", long.clone())]).for_the_journal("builderd");
+        let entry = entry(&long, vec![("why", long.clone())]);
+        let said = entry.for_the_journal("builderd");
         assert!(said.len() < 3 * LONGEST, "{}", said.len());
         assert!(String::from_utf8(said).is_ok());
+        let said = entry.for_syslog("builderd");
+        assert!(said.len() < 2000 && String::from_utf8(said).is_ok_and(|said| said.ends_with("ä ...")));
     }
 }

@@ -18,7 +18,7 @@ impl<S: Subscriber> Layer<S> for Count {
     }
 }
 
-/// How many errors were logged since the last time that this was asked.
-pub fn new() -> u64 {
-    LOGGED.swap(0, Ordering::Relaxed)
+/// How many errors this process has logged.
+pub fn logged() -> u64 {
+    LOGGED.load(Ordering::Relaxed)
 }

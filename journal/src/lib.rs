@@ -2,13 +2,14 @@
 //!
 //! Under systemd standard error is the journal (`JOURNAL_STREAM`, systemd.exec(5)), which takes entries with fields at a
 //! socket of its own. What sshd starts has a standard error that is its client's, and a system whose log is not the journal
-//! has syslog(3). What can't be sent is lost after a second: nobody waits longer for whoever keeps logs.
+//! has syslog(3). What can't be sent is lost after a second: nobody waits longer for whoever keeps logs, and
+//! not again before something gets through.
 
 mod entry;
 mod failures;
 mod line;
 
-pub use failures::new as new_failures;
+pub use failures::logged as failures;
 use line::Line;
 use std::fmt::Debug;
 use std::io::IsTerminal;

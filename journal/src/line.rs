@@ -2,9 +2,11 @@
 
 use crate::entry::Entry;
 use rustix::fs::fstat;
+use rustix::net::{SendFlags, send};
 use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 const JOURNAL: &str = "/run/systemd/journal/socket";
@@ -13,7 +15,7 @@ const SYSLOG: &str = "/dev/log";
 #[cfg(not(target_os = "linux"))]
 const SYSLOG: &str = "/var/run/log";
 
-/// How long whoever keeps the log is waited for.
+/// How long whoever keeps the log is waited for; not again before something gets through.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +29,7 @@ pub struct Line {
     socket: UnixDatagram,
     to: PathBuf,
     speaks: Speaks,
+    stuck: AtomicBool,
 }
 
 impl Line {
@@ -48,7 +51,7 @@ impl Line {
         let socket = UnixDatagram::unbound().ok()?;
         socket.set_write_timeout(Some(PATIENCE)).ok()?;
         socket.connect(to).ok()?;
-        Some(Line { socket, to: to.to_owned(), speaks })
+        Some(Line { socket, to: to.to_owned(), speaks, stuck: AtomicBool::new(false) })
     }
 
     /// Sends an entry. One that was started anew is found again where this process may still look for it.
@@ -57,18 +60,28 @@ impl Line {
             Speaks::Journal => entry.for_the_journal(program),
             Speaks::Syslog => entry.for_syslog(program),
         };
-        if let Err(e) = self.socket.send(&bytes)
-            && matches!(e.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotConnected)
-            && self.socket.connect(&self.to).is_ok()
-        {
-            let _ = self.socket.send(&bytes);
+        let gone = [io::ErrorKind::ConnectionRefused, io::ErrorKind::ConnectionReset, io::ErrorKind::NotConnected];
+        if self.send(&bytes).is_err_and(|e| gone.contains(&e.kind())) && self.socket.connect(&self.to).is_ok() {
+            let _ = self.send(&bytes);
         }
+    }
+
+    fn send(&self, bytes: &[u8]) -> io::Result<()> {
+        let patient = !self.stuck.load(Ordering::Relaxed);
+        let sent = send(&self.socket, bytes, if patient { SendFlags::empty() } else { SendFlags::DONTWAIT });
+        let sent = sent.map(|_| ()).map_err(io::Error::from);
+        let full = sent.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock);
+        self.stuck.store(full, Ordering::Relaxed);
+        sent
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+    use std::sync::mpsc::channel;
+    use std::thread;
     use tracing::Level;
 
     #[test]
@@ -93,5 +106,31 @@ mod tests {
         line.say("builder-run", &entry("two"));
         let heard = hears(&second);
         assert!(heard.starts_with("<28>builder-run[") && heard.ends_with("]: two"), "{heard}");
+    }
+
+    /// Whoever keeps the log and reads nothing is waited for once, not for each entry.
+    #[test]
+    fn a_listener_that_is_stuck_is_waited_for_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let listener = UnixDatagram::bind(&path).unwrap();
+        let line = Line::open(&path, Speaks::Syslog).unwrap();
+        let entry = Entry::new(Level::WARN, "x".to_owned(), Vec::new(), []);
+        while !line.stuck.load(Ordering::Relaxed) {
+            line.say("builderd", &entry);
+        }
+        let full = line.send(b"x").unwrap_err();
+        assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
+        let (line, (says, said)) = (Arc::new(line), channel());
+        let (theirs, of_theirs) = (Arc::clone(&line), Entry::new(Level::WARN, "y".to_owned(), Vec::new(), []));
+        thread::spawn(move || {
+            (0..1000).for_each(|_| theirs.say("builderd", &of_theirs));
+            says.send(()).unwrap();
+        });
+        assert!(said.recv_timeout(Duration::from_secs(100)).is_ok(), "each is waited for");
+        listener.set_nonblocking(true).unwrap();
+        while listener.recv(&mut [0; 200]).is_ok() {}
+        line.say("builderd", &entry);
+        assert!(!line.stuck.load(Ordering::Relaxed), "it is waited for again");
     }
 }

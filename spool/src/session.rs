@@ -47,7 +47,7 @@ impl Spool {
     ) -> Result<Option<Session>> {
         let path = self.layout().worker_seen(name);
         let mut lock = disk::open_lock_file(&path)?;
-        if FileExt::try_lock_exclusive(&lock).is_err() {
+        if !disk::lock_despite_lookers(&lock) {
             let before: Option<Seen> = record::read(&path).unwrap_or_default();
             if before.is_some_and(|before| !instance.is_empty() && before.instance == instance) {
                 wake::tell(&self.layout().wake_worker(name), wake::LEAVE);
@@ -71,6 +71,8 @@ impl Spool {
         let path = self.layout().worker_seen(name);
         let Ok(file) = File::open(&path) else { return Ok((Seen::default(), false)) };
         let connected = FileExt::try_lock_shared(&file).is_err();
+        // Who comes now is not to wait until this is read.
+        drop(file);
         Ok((record::read(&path)?.unwrap_or_default(), connected))
     }
 }
@@ -79,6 +81,27 @@ impl Spool {
 mod tests {
     use super::*;
     use crate::wake::Listener;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// Whoever asks whether a worker is connected must not keep it from connecting.
+    #[test]
+    fn a_worker_comes_while_somebody_asks_whether_it_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let (spool, _) = Spool::init(&dir.path().join("spool")).unwrap();
+        let (name, system) = ("w".parse().unwrap(), BTreeMap::new());
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::SeqCst) {
+                    spool.seen(&name).unwrap_or_default();
+                }
+            });
+            let refused =
+                (0..300).filter(|_| spool.open_session(&name, "one", &system, &[]).unwrap().is_none()).count();
+            over.store(true, Ordering::SeqCst);
+            assert_eq!(refused, 0);
+        });
+    }
 
     #[test]
     fn only_the_same_process_sends_the_old_server_away() {

@@ -10,7 +10,6 @@ use fs2::FileExt;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// The version of the layout that this program writes.
 pub const FORMAT: u32 = 1;
@@ -175,13 +174,7 @@ impl Spool {
     pub fn lock_daemon(&self) -> Result<File> {
         let path = self.layout.daemon_lock();
         let lock = disk::open_lock_file(&path)?;
-        // Who asks whether it is there has it for an instant.
-        let mut tries = 0..20;
-        while FileExt::try_lock_exclusive(&lock).is_err() {
-            if tries.next().is_some() {
-                std::thread::sleep(Duration::from_millis(10));
-                continue;
-            }
+        if !disk::lock_despite_lookers(&lock) {
             return Err(Error::new(
                 Kind::TryAgain,
                 format!("another builderd serves {}", self.layout.root().display()),

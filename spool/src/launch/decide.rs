@@ -23,14 +23,11 @@ pub struct Step {
     pub again: Option<Timestamp>,
 }
 
-/// What came of a command.
-pub type Launched = std::result::Result<(), String>;
-
 impl Launches {
     /// Decides what to do next. `most` commands may be started now.
     ///
-    /// Who is free, and who is on the way, is counted against what waits. After a failure one worker at a time is tried,
-    /// after a pause, until one comes.
+    /// Who is free, and who is on the way, is counted against what waits. After a failure one worker at a time is tried, each
+    /// in its turn, after a pause, until one comes.
     pub fn decide(&self, rules: &Launch, need: &Need, most: usize, now: Timestamp) -> Step {
         let mut next = self.clone();
         next.forgive_a_clock_that_was_set(now);
@@ -62,7 +59,7 @@ impl Launches {
 
     /// Who has come, which ends all complaints, and who is given up.
     fn take_stock(&mut self, rules: &Launch, need: &Need, now: Timestamp) -> (Vec<WorkerName>, Vec<WorkerName>) {
-        let has_come = |one: &UnderWay| need.slot(&one.worker).is_some_and(|slot| slot.has_come_since(one.since));
+        let has_come = |one: &UnderWay| need.slot(&one.worker).is_some_and(|slot| slot.has_come_since(one.since, now));
         let is_late = |one: &UnderWay| !has_come(one) && after(one.since, rules.patience()) <= now;
         let names = |is: &dyn Fn(&UnderWay) -> bool| -> Vec<WorkerName> {
             self.under_way.iter().filter(|one| is(one)).map(|one| one.worker.clone()).collect()
@@ -89,7 +86,7 @@ impl Launches {
         }
         let under_way = self.under_way.iter().map(|one| &one.worker);
         let mut ready: BTreeSet<&WorkerName> = need.free.iter().chain(under_way.clone()).collect();
-        let is_candidate = |slot: &&Slot| slot.is_ours && !slot.connected && !slot.quarantined;
+        let is_candidate = |slot: &&Slot| slot.is_ours && !slot.connected && !slot.quarantined && !slot.is_started;
         let mut candidates: Vec<&WorkerName> = need.slots.iter().filter(is_candidate).map(|slot| &slot.name).collect();
         candidates.retain(|name| !under_way.clone().any(|other| other == *name));
         let mut start = Vec::new();
@@ -104,7 +101,17 @@ impl Launches {
             }
         }
         let for_anyone = need.waiting.iter().filter(|wanted| wanted.is_none()).count();
-        start.extend(candidates.into_iter().take(for_anyone.saturating_sub(ready.len())).cloned());
+        let wanted = match for_anyone.saturating_sub(ready.len()) {
+            0 => 0,
+            _ if on_trial => candidates.len(),
+            wanted => wanted,
+        };
+        start.extend(candidates.into_iter().take(wanted).cloned());
+        if on_trial && !start.is_empty() {
+            // One that can't come keeps no other away.
+            let turn = self.failures as usize % start.len();
+            start.rotate_left(turn);
+        }
         start.truncate(if on_trial { most.min(1) } else { most });
         start
     }
@@ -146,6 +153,7 @@ mod tests {
             connected: connected.contains(&number),
             last: None,
             quarantined: false,
+            is_started: false,
         };
         let free = (0..free).map(|number| format!("other{number}").parse().unwrap()).collect();
         Need { waiting: vec![None; waiting], free, slots: (1..=limit).map(slot).collect() }
@@ -224,6 +232,38 @@ mod tests {
     }
 
     #[test]
+    fn one_that_can_not_come_keeps_no_other_away() {
+        let only = |number: u32| Some(names(&[number]).into_iter().collect::<BTreeSet<_>>());
+        for waiting in [vec![None], vec![None; 5], vec![only(1), None], vec![only(1), only(2)]] {
+            let (rules, mut need) = (rules(3), need(3, 0, 0, &[]));
+            need.waiting = waiting;
+            let mut launches = Launches::default();
+            let mut now = 0;
+            // Only w-2 ever comes.
+            let came = (0..10).find(|_| {
+                let step = launches.decide(&rules, &need, 9, at(now));
+                let step = step.launches.decide(&rules, &need, 9, at(now + 100));
+                now = step.again.map_or(now, |again| again.duration_since(at(0)).as_secs());
+                launches = step.launches.decide(&rules, &need, 9, at(now)).launches;
+                launches.under_way.iter().any(|one| one.worker == names(&[2])[0])
+            });
+            assert!(came.is_some(), "{:?}: {launches:?}", need.waiting);
+        }
+    }
+
+    #[test]
+    fn who_is_late_is_not_launched_again_while_its_command_runs() {
+        let (rules, mut need) = (rules(1), need(1, 1, 0, &[]));
+        let launches = Launches::default().decide(&rules, &need, 9, at(0)).launches;
+        need.slots[0].is_started = true;
+        let late = launches.decide(&rules, &need, 9, at(100));
+        assert_eq!(late.late, names(&[1]));
+        assert_eq!(started(&late.launches.decide(&rules, &need, 9, at(1000))), "");
+        need.slots[0].is_started = false;
+        assert_eq!(started(&late.launches.decide(&rules, &need, 9, at(1000))), "w-1");
+    }
+
+    #[test]
     fn commands_that_fail_together_are_one_failure() {
         let rules = rules(3);
         let mut launches = Launches::default().decide(&rules, &need(3, 3, 0, &[]), 9, at(0)).launches;
@@ -251,8 +291,11 @@ mod tests {
         let rules = rules(1);
         let under_way = vec![UnderWay { worker: names(&[1]).remove(0), since: at(1_000_000) }];
         let launches = Launches { until: Some(at(2_000_000)), under_way, ..Launches::default() };
-        let step = launches.decide(&rules, &need(1, 1, 0, &[]), 9, at(0));
-        assert_eq!(step.again, Some(at(100)));
+        let mut need = need(1, 1, 0, &[]);
+        // When it was there before, which nobody takes for its coming.
+        need.slots[0].last = Some(at(1_000_000));
+        let step = launches.decide(&rules, &need, 9, at(0));
+        assert_eq!((step.came, step.again), (vec![], Some(at(100))));
         assert_eq!(step.launches.until, Some(at(3600)));
     }
 

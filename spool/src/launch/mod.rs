@@ -12,7 +12,7 @@ mod decide;
 mod need;
 mod standing;
 
-pub use decide::{Launched, Step};
+pub use decide::Step;
 pub use need::{Need, Slot};
 pub use standing::{Launches, UnderWay};
 

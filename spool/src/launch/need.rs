@@ -11,7 +11,7 @@ use crate::queue::QueueView;
 use crate::record::{self, Request};
 use crate::spool::Spool;
 use jiff::Timestamp;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// What waits on a platform, and who is there to take it.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +39,8 @@ pub struct Slot {
     pub last: Option<Timestamp>,
     /// Whether it gets no builds for a while.
     pub quarantined: bool,
+    /// Whether the command that launches it still runs, as builderd alone knows.
+    pub is_started: bool,
 }
 
 impl Need {
@@ -49,10 +51,28 @@ impl Need {
 }
 
 impl Slot {
-    /// Whether it is there, or was there since.
-    pub fn has_come_since(&self, since: Timestamp) -> bool {
-        self.connected || self.last.is_some_and(|last| last >= since)
+    /// Whether it is there, or was there since. What it did before a clock was set back lies in the future.
+    pub fn has_come_since(&self, since: Timestamp, now: Timestamp) -> bool {
+        self.connected || self.last.is_some_and(|last| (since..=now).contains(&last))
     }
+}
+
+/// Those of the builds that could be taken, should all who are free take one and all of ours be launched. One that waits
+/// for somebody who is neither hides none behind it.
+fn that_count(
+    waiting: impl Iterator<Item = Option<BTreeSet<WorkerName>>>,
+    free: &[WorkerName],
+    ours: &[WorkerName],
+) -> Vec<Option<BTreeSet<WorkerName>>> {
+    let all: BTreeSet<&WorkerName> = free.iter().chain(ours).collect();
+    let mut alike: BTreeMap<Option<BTreeSet<WorkerName>>, usize> = BTreeMap::new();
+    let counts = |only: &Option<BTreeSet<WorkerName>>| {
+        let takers = only.as_ref().map_or(all.len(), |only| only.iter().filter(|name| all.contains(name)).count());
+        let before = alike.entry(only.clone()).or_default();
+        *before += 1;
+        *before <= takers
+    };
+    waiting.filter(counts).take(2 * all.len()).collect()
 }
 
 impl Spool {
@@ -66,9 +86,7 @@ impl Spool {
         // Before the queue: what a free worker takes meanwhile does not wait then.
         need.free = self.free_workers(platform)?;
         let tickets = if self.hands_out(platform) { self.takeable(platform)? } else { Vec::new() };
-        // All who wait, should all who are free take one and all be launched.
-        need.waiting =
-            tickets.into_iter().take(need.free.len() + ours.len()).map(|ticket| self.only(&ticket)).collect();
+        need.waiting = that_count(tickets.iter().map(|ticket| self.only(ticket)), &need.free, &ours);
         let gone = launches.under_way.iter().map(|one| &one.worker).filter(|name| !ours.contains(name));
         let gone: Vec<Slot> = gone.map(|name| self.slot(name, false)).collect();
         need.slots = ours.iter().map(|name| self.slot(name, true)).chain(gone).collect();
@@ -79,7 +97,7 @@ impl Spool {
         let (seen, connected) = self.seen(name).unwrap_or_default();
         let has_key = self.layout().worker(name).exists();
         let quarantined = self.quarantined(name, clock::now()).is_some();
-        Slot { name: name.clone(), is_ours, has_key, connected, last: seen.connected, quarantined }
+        Slot { name: name.clone(), is_ours, has_key, connected, last: seen.connected, quarantined, is_started: false }
     }
 
     /// Whether something waits that is not withheld from all workers.
@@ -127,5 +145,25 @@ impl Spool {
             free.retain(|name| !busy.contains(name));
         }
         Ok(free)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_here_may_take_hides_nothing_behind_it() {
+        let names = |names: &[&str]| names.iter().map(|name| name.parse().unwrap()).collect::<Vec<WorkerName>>();
+        let only = |of: &[&str]| Some(names(of).into_iter().collect::<BTreeSet<_>>());
+        let count = |waiting: Vec<Option<BTreeSet<WorkerName>>>| {
+            that_count(waiting.into_iter(), &names(&["free"]), &names(&["w-1", "w-2"]))
+        };
+        let absent = || std::iter::repeat_with(|| only(&["absent"])).take(9);
+        assert_eq!(count(absent().chain([None, only(&["w-2"])]).collect()), [None, only(&["w-2"])]);
+        // More than one can take of them are for one who is there.
+        let busy = std::iter::repeat_with(|| only(&["w-1", "absent"])).take(9);
+        assert_eq!(count(busy.chain([None]).collect()), [only(&["w-1", "absent"]), None]);
+        assert_eq!(count(vec![None; 9]), [None, None, None]);
     }
 }

@@ -1,6 +1,6 @@
 //! The status as node_exporter's textfile collector reads it: Prometheus' text format.
 
-use super::{BUCKETS, Ended, OfPlatform, Status, Tally};
+use super::{BUCKETS, Ended, OUTCOMES, OfPlatform, Status, Tally};
 use crate::disk;
 use crate::error::{At, Result};
 use crate::name::Platform;
@@ -14,7 +14,8 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// Platforms beyond these have no lines: no more than that can be looked at, and whoever submits builds can name any.
+/// Platforms beyond these have no lines: no more than that can be looked at, and whoever submits builds can name any. Those on
+/// which somebody builds come first.
 const PLATFORMS: usize = 200;
 
 /// What is measured beside the status.
@@ -22,6 +23,8 @@ const PLATFORMS: usize = 200;
 pub struct Measured {
     /// What was counted.
     pub tally: Tally,
+    /// Failures that builderd has logged since it was started.
+    pub errors: u64,
     /// Builds that are over, and are kept.
     pub kept: [(End, usize); 2],
     /// The store's contents and their bytes, when a sweep has counted them.
@@ -41,7 +44,9 @@ pub fn metrics(status: &Status, measured: &Measured, now: Timestamp) -> String {
     );
     text.one("builder_draining", "Whether nothing is handed out", u8::from(status.drains));
     text.one("builder_jobs", "Jobs", status.jobs);
-    of_platforms(&mut text, status, now);
+    text.one("builder_platforms", "Platforms, those without lines of their own, too", status.platforms.len());
+    let shown = shown(status);
+    of_platforms(&mut text, &shown, now);
     let workers = &status.workers;
     let states = [("free", workers.free), ("busy", workers.busy), ("away", workers.away)];
     let help = "Workers: connected without a build, connected with one, and not connected";
@@ -51,11 +56,21 @@ pub fn metrics(status: &Status, measured: &Measured, now: Timestamp) -> String {
     let kept = measured.kept.map(|(end, count)| ([("end", end.directory())], count));
     text.gauge("builder_kept_builds", "Builds that are over and kept", &kept);
     room(&mut text, status, measured);
-    counters(&mut text, &measured.tally);
+    text.head("builder_errors_total", "Failures that builderd has logged", "counter");
+    text.line("builder_errors_total", &[], measured.errors);
+    counters(&mut text, &measured.tally, shown.keys().copied());
     text.0
 }
 
-fn of_platforms(text: &mut Text, status: &Status, now: Timestamp) {
+/// The platforms that have lines.
+fn shown(status: &Status) -> BTreeMap<&Platform, &OfPlatform> {
+    let is_idle = |of: &OfPlatform| of.workers + of.launched + of.running == 0 && of.launch_failures == 0;
+    let mut all: Vec<_> = status.platforms.iter().collect();
+    all.sort_by_key(|(_, of)| is_idle(of));
+    all.into_iter().take(PLATFORMS).collect()
+}
+
+fn of_platforms(text: &mut Text, shown: &BTreeMap<&Platform, &OfPlatform>, now: Timestamp) {
     let age = |of: &OfPlatform| of.oldest.map_or(0, |oldest| now.duration_since(oldest).as_secs().max(0)) as u64;
     let count = |value: fn(&OfPlatform) -> usize| move |of: &OfPlatform| value(of) as u64;
     let open = |of: &OfPlatform| u64::from(of.state == State::Open);
@@ -64,7 +79,7 @@ fn of_platforms(text: &mut Text, status: &Status, now: Timestamp) {
     let series: [(&str, &str, Value<'_>); 9] = [
         ("builder_platform_open", "Whether builds of the platform are handed out", &open),
         ("builder_queue_builds", "Builds that wait", &count(|of| of.waiting)),
-        ("builder_queue_oldest_age_seconds", "How long the one has waited that has waited longest", &age),
+        ("builder_queue_oldest_age_seconds", "How long ago the oldest build that waits was queued, by its id", &age),
         ("builder_running_builds", "Builds that run", &count(|of| of.running)),
         ("builder_lease_silent_builds", "Builds that run with a worker that is away", &count(|of| of.silent)),
         ("builder_platform_workers", "Connected workers that build for the platform", &count(|of| of.workers)),
@@ -73,12 +88,8 @@ fn of_platforms(text: &mut Text, status: &Status, now: Timestamp) {
         ("builder_launch_failures", "Launches that have failed, one after the other", &failures),
     ];
     for (name, help, value) in series {
-        let values: Vec<_> = status
-            .platforms
-            .iter()
-            .take(PLATFORMS)
-            .map(|(platform, of)| ([("platform", platform.as_str())], value(of)))
-            .collect();
+        let values: Vec<_> =
+            shown.iter().map(|(platform, of)| ([("platform", platform.as_str())], value(of))).collect();
         text.gauge(name, help, &values);
     }
 }
@@ -96,12 +107,19 @@ fn room(text: &mut Text, status: &Status, measured: &Measured) {
     }
 }
 
-fn counters(text: &mut Text, tally: &Tally) {
-    text.head("builder_errors_total", "Failures that builderd has logged", "counter");
-    text.line("builder_errors_total", &[], tally.errors);
+/// What was counted. The counters of a platform are there from the start: who watches how they grow sees nothing of one that
+/// begins with its first build.
+fn counters<'p>(text: &mut Text, tally: &Tally, shown: impl Iterator<Item = &'p Platform>) {
+    let mut tally = tally.clone();
+    for platform in shown {
+        if tally.has_place_for(platform) {
+            tally.platforms.entry(platform.clone()).or_default();
+        }
+    }
     text.head("builder_builds_total", "Builds that have ended, by how they did", "counter");
     for (platform, of) in &tally.platforms {
-        for (outcome, count) in &of.outcomes {
+        for outcome in OUTCOMES {
+            let count = of.outcomes.get(outcome).unwrap_or(&0);
             text.line("builder_builds_total", &[("outcome", outcome), ("platform", platform.as_str())], count);
         }
     }
@@ -176,11 +194,38 @@ pub fn publish(path: &Path, text: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spool::Spool;
 
     #[test]
     fn a_label_can_hold_anything() {
         let mut text = Text::default();
         text.line("n", &[("l", "a\\b\"c\nd")], 1);
         assert_eq!(text.0, "n{l=\"a\\\\b\\\"c\\nd\"} 1\n");
+    }
+
+    #[test]
+    fn platforms_on_which_somebody_builds_hide_behind_no_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let (spool, _) = Spool::init(&dir.path().join("spool")).unwrap();
+        let name = |name: &str| name.parse::<Platform>().unwrap();
+        ["p", "z"].iter().for_each(|platform| spool.know_platform(&name(platform)).unwrap());
+        let mut status = spool.status(Timestamp::UNIX_EPOCH).unwrap();
+        let idle = status.platforms[&name("p")].clone();
+        status.platforms.extend((0..PLATFORMS).map(|number| (name(&format!("a{number}")), idle.clone())));
+        status.platforms.get_mut(&name("z")).unwrap().workers = 1;
+        let shown = shown(&status);
+        let has = |platform: &str| shown.contains_key(&name(platform));
+        assert_eq!((has("z"), has("p"), shown.len()), (true, false, PLATFORMS));
+    }
+
+    #[test]
+    fn all_counters_of_a_platform_are_there_from_the_start() {
+        let mut text = Text::default();
+        let platform: Platform = "p".parse().unwrap();
+        counters(&mut text, &Tally::default(), [&platform].into_iter());
+        for outcome in OUTCOMES {
+            let line = format!("builder_builds_total{{outcome=\"{outcome}\",platform=\"p\"}} 0\n");
+            assert!(text.0.contains(&line), "{}", text.0);
+        }
     }
 }

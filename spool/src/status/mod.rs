@@ -9,7 +9,7 @@ mod tally;
 
 pub use kept::Kept;
 pub use metrics::{Measured, metrics, publish};
-pub use tally::{BUCKETS, Ended, Tally};
+pub use tally::{BUCKETS, Ended, OUTCOMES, Tally};
 
 use crate::disk;
 use crate::error::Result;
@@ -49,7 +49,7 @@ pub struct OfPlatform {
     pub state: State,
     /// Builds that wait.
     pub waiting: usize,
-    /// When the one was queued that has waited longest.
+    /// When the oldest of them was queued, by its id: one that is queued again, or tried again, keeps its time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oldest: Option<Timestamp>,
     /// Builds that run.

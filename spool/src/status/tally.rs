@@ -39,8 +39,6 @@ pub struct Tally {
     /// Up to when.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
-    /// Failures that builderd has logged.
-    pub errors: u64,
     /// The builds that were counted and ended so lately that others of then may come still.
     pub lately: BTreeSet<BuildId>,
     /// By platform.
@@ -60,8 +58,13 @@ pub struct Ended {
 }
 
 impl Tally {
-    fn add(&mut self, id: &BuildId, result: &BuildResult) {
-        let known = self.platforms.contains_key(id.platform()) || self.platforms.len() < PLATFORMS;
+    /// Counts a build. One of a platform too many takes the place of one that does not exist any more, if there is such a one.
+    fn add(&mut self, id: &BuildId, result: &BuildResult, exists: impl Fn(&Platform) -> bool) {
+        if !self.has_place_for(id.platform()) {
+            let gone = self.platforms.keys().find(|platform| platform.as_str() != OTHERS && !exists(platform));
+            gone.cloned().iter().for_each(|gone| drop(self.platforms.remove(gone)));
+        }
+        let known = self.has_place_for(id.platform());
         let platform = if known { Some(id.platform().clone()) } else { OTHERS.parse().ok() };
         let Some(platform) = platform else { return };
         let of = self.platforms.entry(platform).or_default();
@@ -70,7 +73,17 @@ impl Tally {
         let class = BUCKETS.iter().position(|bound| result.duration_ms <= bound * 1000).unwrap_or(BUCKETS.len());
         of.took[class] += 1;
     }
+
+    /// Whether the builds of a platform are counted apart.
+    pub(super) fn has_place_for(&self, platform: &Platform) -> bool {
+        let apart = self.platforms.keys().filter(|platform| platform.as_str() != OTHERS).count();
+        self.platforms.contains_key(platform) || apart < PLATFORMS
+    }
 }
+
+/// The words for the ways to end.
+pub const OUTCOMES: [&str; 8] =
+    ["aborted", "cancelled", "failed", "lost", "signalled", "silent", "succeeded", "timed_out"];
 
 /// A word for each way to end: no number in it, or there would be as many as there are exit codes.
 fn word(outcome: &Outcome) -> &'static str {
@@ -92,26 +105,27 @@ impl Spool {
         record::read(&self.layout().tally()).ok().flatten().unwrap_or_default()
     }
 
-    /// Counts what has ended since; `errors` are new ones. Nothing before the first time is counted.
-    pub fn count_on(&self, mut tally: Tally, errors: u64, now: Timestamp) -> Result<Tally> {
-        let from = match tally.until {
-            // A clock that was set back by much: better some builds twice than none for as long.
-            Some(until) if now < earlier(until, WRITTEN) => now,
-            Some(until) => earlier(until, WRITTEN),
-            None => now,
-        };
-        let since = *tally.since.get_or_insert(now);
+    /// Counts what has ended since. Nothing before the first time is counted.
+    ///
+    /// A clock that was set back by some seconds is waited for: what was counted up to then is not counted again. By more,
+    /// what ended in the last two minutes of the new time may be counted twice, which is better than nothing for as long.
+    pub fn count_on(&self, mut tally: Tally, now: Timestamp) -> Result<Tally> {
+        let since = tally.since.map_or(now, |since| since.min(now));
+        let leaps_back = tally.until.is_some_and(|until| now < earlier(until, WRITTEN));
+        let before = tally.until.filter(|_| !leaps_back).unwrap_or(now);
+        let until = before.max(now);
         let mut lately = BTreeSet::new();
-        for (id, result) in self.ended_from(from)? {
-            if !tally.lately.contains(&id) && result.finished >= since {
-                tally.add(&id, &result);
+        for (id, result) in self.ended_from(earlier(before, WRITTEN))? {
+            // What ended in a future that has been was counted then.
+            let was_counted = tally.lately.contains(&id) || (leaps_back && result.finished > now);
+            if !was_counted && result.finished >= since {
+                tally.add(&id, &result, |platform| self.layout().queue(platform).exists());
             }
-            if result.finished >= earlier(now, WRITTEN) {
+            if result.finished >= earlier(until, WRITTEN) {
                 lately.insert(id);
             }
         }
-        tally.errors = tally.errors.saturating_add(errors);
-        (tally.until, tally.lately) = (Some(now), lately);
+        (tally.since, tally.until, tally.lately) = (Some(since), Some(until), lately);
         Ok(tally)
     }
 
@@ -158,6 +172,8 @@ fn was_touched(dir: &Path, since: Timestamp) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layout::file;
+    use crate::place::End;
 
     #[test]
     fn each_duration_has_its_class_and_each_outcome_its_word() {
@@ -171,7 +187,7 @@ mod tests {
         ] {
             let mut result = BuildResult::unrun(outcome, Timestamp::UNIX_EPOCH);
             result.duration_ms = ms;
-            tally.add(&id, &result);
+            tally.add(&id, &result, |_| true);
         }
         let of = &tally.platforms[id.platform()];
         let words: Vec<(&str, u64)> = of.outcomes.iter().map(|(word, count)| (word.as_str(), *count)).collect();
@@ -184,11 +200,123 @@ mod tests {
     #[test]
     fn nobody_makes_more_series_than_there_may_be() {
         let mut tally = Tally::default();
+        let lost = BuildResult::unrun(Outcome::Lost, Timestamp::UNIX_EPOCH);
+        let id = |platform: &str| format!("20261124T094701.123Z-a@{platform}-k3f9x2").parse::<BuildId>().unwrap();
         for number in 0..PLATFORMS + 50 {
-            let id: BuildId = format!("20261124T094701.123Z-a@p{number}-k3f9x2").parse().unwrap();
-            tally.add(&id, &BuildResult::unrun(Outcome::Lost, Timestamp::UNIX_EPOCH));
+            tally.add(&id(&format!("p{number}")), &lost, |_| true);
         }
         assert_eq!(tally.platforms.len(), PLATFORMS + 1);
         assert_eq!(tally.platforms[&OTHERS.parse().unwrap()].outcomes["lost"], 50);
+        // Where there is one no more, another one has its place.
+        for platform in ["new", "newer"] {
+            tally.add(&id(platform), &lost, |platform| !["p7", "other"].contains(&platform.as_str()));
+        }
+        let has = |platform: &str| tally.platforms.contains_key(&platform.parse::<Platform>().unwrap());
+        assert_eq!((has("p7"), has("new"), has("newer"), tally.platforms.len()), (false, true, false, PLATFORMS + 1));
+    }
+
+    #[test]
+    fn each_outcome_has_one_of_the_words() {
+        let all = [
+            Outcome::Exited { code: 0 },
+            Outcome::Exited { code: 1 },
+            Outcome::Signalled { signal: 9 },
+            Outcome::TimedOut,
+            Outcome::Silent,
+            Outcome::Cancelled,
+            Outcome::Lost,
+            Outcome::Aborted { reason: "x".into() },
+        ];
+        assert_eq!(all.iter().map(word).collect::<BTreeSet<_>>(), OUTCOMES.into_iter().collect());
+    }
+
+    /// A spool in which builds end when it is said that they do.
+    struct Ends {
+        spool: Spool,
+        number: u32,
+        _dir: tempfile::TempDir,
+    }
+
+    impl Ends {
+        fn new() -> Ends {
+            let dir = tempfile::tempdir().unwrap();
+            let (spool, _) = Spool::init(&dir.path().join("spool")).unwrap();
+            Ends { spool, number: 0, _dir: dir }
+        }
+
+        fn end_at(&mut self, finished: Timestamp) {
+            self.number += 1;
+            let id: BuildId = format!("20261124T094701.123Z-a@p-{:06}", self.number).parse().unwrap();
+            let dir = self.spool.layout().finished(End::Failed, &id);
+            [self.spool.layout().month(End::Failed, &id), dir.clone()].iter().for_each(|dir| {
+                disk::make_dir(dir).unwrap();
+            });
+            let result = record::to_bytes(&BuildResult::unrun(Outcome::Lost, finished)).unwrap();
+            disk::write_new(&dir.join(file::RESULT), &result, 0o644).unwrap();
+        }
+
+        /// How many were counted.
+        fn count(&self, tally: &mut Tally, now: Timestamp) -> u64 {
+            *tally = self.spool.count_on(tally.clone(), now).unwrap();
+            tally.platforms.values().flat_map(|of| of.outcomes.values()).sum()
+        }
+    }
+
+    /// Moments that are all over: a build's end is noted by the file system after the moment that stands in it.
+    fn moments() -> impl Fn(i64) -> Timestamp {
+        let zero = earlier(crate::clock::now(), SignedDuration::from_secs(100_000));
+        move |seconds| earlier(zero, SignedDuration::from_secs(-seconds))
+    }
+
+    #[test]
+    fn a_build_is_counted_once() {
+        let mut ends = Ends::new();
+        let mut tally = Tally::default();
+        let at = moments();
+        ends.end_at(at(-1));
+        assert_eq!(ends.count(&mut tally, at(0)), 0, "it ended before");
+        ends.end_at(at(1));
+        assert_eq!(ends.count(&mut tally, at(60)), 1);
+        // Its end was written a little late.
+        ends.end_at(at(30));
+        assert_eq!(ends.count(&mut tally, at(120)), 2);
+        assert_eq!(ends.count(&mut tally, at(180)), 2);
+        assert_eq!(ends.count(&mut tally, at(1000)), 2);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_a_little_counts_nothing_twice() {
+        let mut ends = Ends::new();
+        let mut tally = Tally::default();
+        let at = moments();
+        ends.count(&mut tally, at(0));
+        [400, 530, 590].iter().for_each(|seconds| ends.end_at(at(*seconds)));
+        assert_eq!(ends.count(&mut tally, at(600)), 3);
+        for seconds in [500, 481, 560, 620, 680, 740] {
+            assert_eq!(ends.count(&mut tally, at(seconds)), 3, "{seconds}");
+        }
+        ends.end_at(at(745));
+        assert_eq!(ends.count(&mut tally, at(750)), 4);
+        // What ends while the clock is behind.
+        ends.end_at(at(700));
+        assert_eq!(ends.count(&mut tally, at(701)), 5);
+        assert_eq!(ends.count(&mut tally, at(760)), 5);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_by_much_stops_no_counting() {
+        let mut ends = Ends::new();
+        let mut tally = Tally::default();
+        let at = moments();
+        ends.count(&mut tally, at(50_000));
+        ends.end_at(at(50_030));
+        assert_eq!(ends.count(&mut tally, at(50_060)), 1);
+        // Before counting began.
+        ends.end_at(at(30));
+        assert_eq!(ends.count(&mut tally, at(60)), 1, "that ended when nothing was counted, by the clock of now");
+        ends.end_at(at(90));
+        for seconds in [120, 180, 50_060, 60_000] {
+            assert_eq!(ends.count(&mut tally, at(seconds)), 2, "{seconds}");
+        }
     }
 }

@@ -38,6 +38,7 @@ impl Serving<'_, '_, '_> {
         let result = self.unfinished.unwrap_or_else(|| BuildResult::unrun(outcome.clone(), clock::now()));
         let result = BuildResult { outcome, artifacts: 0, artifact_bytes: 0, executable: Vec::new(), ..result };
         space::wait_for_an_end(self.context, self.link, &self.held)?;
+        let result = BuildResult { finished: clock::now(), ..result };
         self.link.while_busy(|| self.held.finish(result, &Manifest::default()))?;
         Ok(Served::Gone)
     }
@@ -59,6 +60,8 @@ impl Serving<'_, '_, '_> {
             }
         };
         result.executable.retain(|path| manifest.has(path));
+        // Hours may have passed since its worker was done, for want of room, and what ended long ago is not counted.
+        result.finished = clock::now();
         let id = self.held.id().clone();
         let (held, outcome, took) = (self.held, result.outcome.clone(), result.duration_ms);
         let vouched = signed::vouched(self.signer, self.signed);

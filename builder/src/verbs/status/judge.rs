@@ -118,7 +118,8 @@ pub fn judge(status: &Status, limits: &Limits, now: Timestamp) -> Vec<(Level, St
             Level::Ok => {}
             level => wrong.push((level, format!("{} on {platform}", waiting(of, now)))),
         }
-        if let Some(said) = &of.launch_failed {
+        // Where nothing waits nobody tries again, and nobody needs to.
+        if let Some(said) = of.launch_failed.as_ref().filter(|_| of.waiting > 0) {
             let times = if of.launch_failures == 1 {
                 "1 launch".to_owned()
             } else {
@@ -146,7 +147,7 @@ pub fn waiting(of: &OfPlatform, now: Timestamp) -> String {
     format!("{} {verb}{oldest}", text::count(of.waiting, "build"))
 }
 
-/// How many seconds the one has waited that has waited longest.
+/// How many seconds ago the oldest of those that wait was queued, by its id.
 pub fn age(of: &OfPlatform, now: Timestamp) -> u64 {
     of.oldest.map_or(0, |oldest| now.duration_since(oldest).as_secs().max(0) as u64)
 }
@@ -224,10 +225,13 @@ mod tests {
         assert_eq!(wrong(|status, _| status.disk.free_bytes = 49), one(Level::Critical, "4 % of the disk are free"));
         assert_eq!(wrong(|status, _| status.disk.short = Some("0 kB are free".into()))[0].0, Level::Critical);
         assert_eq!(wrong(|status, _| status.workers.quarantined = 2), one(Level::Warning, "2 workers in quarantine"));
-        assert_eq!(
-            wrong(|_, of| (of.launch_failures, of.launch_failed) = (2, Some("no partition".into()))),
-            one(Level::Warning, "2 launches on p failed: no partition")
-        );
+        let launches_fail = |waiting: usize| {
+            wrong(|_, of| {
+                (of.waiting, of.launch_failures, of.launch_failed) = (waiting, 2, Some("no partition".into()));
+            })
+        };
+        assert_eq!(launches_fail(1), one(Level::Warning, "2 launches on p failed: no partition"));
+        assert_eq!(launches_fail(0), [], "nobody is needed");
         let both = wrong(|status, _| (status.builderd, status.workers.quarantined) = (false, 1));
         assert_eq!((both.len(), both[0].0), (2, Level::Critical), "the worst first");
     }
