@@ -153,6 +153,18 @@ fn no_host_key_is_taken_on_trust() {
         assert!(known.lines().count() == 1 && known.contains(&key), "{known}");
     }
     assert_eq!(site.set_up_worker("b", &[]).code, 0, "it is known by now");
+    // Of a file without an end to its last line nothing is lost, and a key that was pinned before is trusted no more.
+    let known = site.directory().join("known_hosts");
+    std::fs::write(&known, "elsewhere ssh-ed25519 AAAA").expect("known hosts");
+    assert_eq!(site.set_up_worker("a", &["--host-key", &key]).code, 0);
+    let another = std::fs::read_to_string(site.lab.key("another").with_extension("pub")).expect("a key");
+    assert_eq!(site.set_up_worker("a", &["--host-key", another.trim()]).code, 0);
+    let text = std::fs::read_to_string(&known).expect("known hosts");
+    assert!(
+        text.starts_with("elsewhere ssh-ed25519 AAAA\n") && !text.contains(&key) && text.lines().count() == 2,
+        "{text}"
+    );
+    assert!(!known.with_extension("old").exists());
     // A key that is not the server's is pinned as it was said, and opens nothing.
     std::fs::remove_file(site.directory().join("known_hosts")).expect("removed");
     let other = std::fs::read_to_string(site.lab.key("other").with_extension("pub")).expect("a key");
@@ -193,6 +205,13 @@ fn the_doctor_names_what_keeps_a_worker_out() {
     site.is_to_mend(worker, "worker jail1 may not build freebsd-14");
     std::fs::write(&settings, text.replace("OPTIONS=", "OPTIONS='")).expect("settings");
     site.is_to_mend(worker, "OPTIONS");
+    // What a worker sets up for builds is not set up to look at it.
+    let work = site.lab.path("no.work");
+    let options = format!("OPTIONS=--work {} --sandbox bwrap --root /nowhere ", work.display());
+    std::fs::write(&settings, text.replace("OPTIONS=", &options)).expect("settings");
+    let (findings, _) = site.doctor(worker);
+    assert!(findings.iter().any(|(state, said)| state == "ok" && said.contains("lets it in")), "{findings:#?}");
+    assert!(!work.exists(), "nothing is changed");
     std::fs::write(&settings, &text).expect("settings");
     // It works: nothing is wrong.
     let running = site.sshd.worker(&site.lab, "jail1", &key, &[]);
@@ -213,6 +232,17 @@ fn the_doctor_names_what_keeps_a_worker_out() {
 }
 
 #[test]
+fn a_spool_that_is_there_by_the_way_is_not_looked_at_on_a_workers_machine() {
+    let site = Site::with_worker();
+    let spool = site.lab.path("idle").display().to_string();
+    site.lab.ok(&["--spool", &spool, "init"]);
+    let words = ["doctor", "--directory", &site.directory().display().to_string()];
+    let there = |spool: &str| site.lab.builder(&[&["--spool", spool], &words[..]].concat()).stdout;
+    assert_eq!(there(&spool).lines().next(), Some("worker jail1"));
+    assert!(there(site.lab.root().to_str().expect("UTF-8")).starts_with("spool "), "this one has a worker");
+}
+
+#[test]
 fn clocks_that_are_apart_are_named() {
     let site = Site::with_worker();
     let real = harness::binary("builder-run");
@@ -227,7 +257,13 @@ fn clocks_that_are_apart_are_named() {
     site.lab.ok(&["worker", "rm", "jail1"]);
     let file = site.lab.script("jail1.pub", &key);
     site.lab.ok(&["worker", "add", "jail1", "--platform", PLATFORM, file.to_str().expect("UTF-8")]);
-    site.is_to_mend(&["jail1"], "the server's clock is 3600 s ahead of this one");
+    // The word has been on its way for some of it.
+    let (findings, code) = site.doctor(&["jail1"]);
+    let said = &findings.iter().find(|(state, _)| state == "mend").expect("a finding").1;
+    let seconds =
+        said.split_once("the server's clock is ").and_then(|(_, rest)| rest.split_once(" s ahead of this one"));
+    let seconds: u32 = seconds.and_then(|(seconds, _)| seconds.parse().ok()).unwrap_or_else(|| panic!("{said}"));
+    assert!(code == 1 && (3500..=3601).contains(&seconds), "{said}");
 }
 
 #[test]

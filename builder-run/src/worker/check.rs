@@ -2,7 +2,7 @@
 
 use super::Worker;
 use super::session::{Connected, PATIENCE};
-use crate::args::WorkerArgs;
+use crate::args::{SandboxArgs, WorkerArgs};
 use crate::sftp;
 use serde::Serialize;
 use spool::error::{At, Error, Kind, Result};
@@ -27,7 +27,11 @@ struct Found {
 /// # Errors
 /// As for a worker, when it would get no builds or could not send what came of them.
 pub fn run(args: &WorkerArgs, config: Option<&Path>) -> Result<()> {
-    let worker = Worker::new(args, config)?;
+    // Of what a worker sets up for builds nothing is needed, and some of it would be in the way of one that runs.
+    let nothing =
+        SandboxArgs { sandbox: None, root: None, memory: None, cpus: None, tasks: None, ..args.sandbox.clone() };
+    let plain = WorkerArgs { work: None, sandbox: nothing, ..args.clone() };
+    let worker = Worker::new(&plain, config)?;
     let Some(Connected { mut greeted, mut transport }) = worker.reach.connect(PATIENCE)? else { return Ok(()) };
     greeted.is_welcome(&worker.reach.signals)?;
     let (streams, _channel) = transport.sftp()?;

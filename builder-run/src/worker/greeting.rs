@@ -114,6 +114,10 @@ impl Greeted {
         let until = Instant::now() + self.patience;
         let lost = |why: String| Error::new(Kind::TryAgain, format!("the connection is lost: {why}"));
         while !signals.caught() {
+            // Heartbeats don't count: who says nothing else is as silent as who says nothing.
+            if Instant::now() > until {
+                return Err(lost("the server is silent".into()));
+            }
             match self.inbox.message::<ToWorker>().map_err(|e| lost(e.to_string()))? {
                 Some((ToWorker::Ping, _)) => {
                     self.say(&ToServer::Pong)?;
@@ -123,9 +127,6 @@ impl Greeted {
                 Some((message, _)) if is_meant(&message) => return Ok(Some(message)),
                 Some(_) => continue,
                 None => {}
-            }
-            if Instant::now() > until {
-                return Err(lost("the server is silent".into()));
             }
             let step = Timespec { tv_sec: 0, tv_nsec: LOOK.subsec_nanos().into() };
             let readable = match poll(&mut [PollFd::new(&self.streams.from, PollFlags::IN)], Some(&step)) {

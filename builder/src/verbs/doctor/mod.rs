@@ -10,8 +10,8 @@ pub use server::owner;
 pub use sshd::{Sshd, findings as sshd};
 
 use crate::args::DoctorArgs;
-use crate::out;
 use crate::verbs::setup::Files;
+use crate::{out, text};
 use serde::Serialize;
 use spool::config::Config;
 use spool::error::{Error, Kind, Result};
@@ -68,8 +68,9 @@ impl Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)?;
-        self.mend.iter().try_for_each(|mend| write!(f, "; {mend}"))
+        // Some of it is in the words of whoever is at the other end.
+        f.write_str(&text::tame(&self.what))?;
+        self.mend.iter().try_for_each(|mend| write!(f, "; {}", text::tame(mend)))
     }
 }
 
@@ -98,7 +99,7 @@ pub fn run(root: &Path, config: Result<Config>, args: &DoctorArgs) -> Result<Exi
 fn of_all(root: &Path, config: Result<Config>, args: &DoctorArgs, directory: &Path) -> Result<Vec<Part>> {
     let workers = worker::all(directory);
     let mut parts = Vec::new();
-    if root.exists() || workers.is_empty() {
+    if workers.is_empty() || (root.exists() && !server::is_idle(root, &config)) {
         if config.is_ok() && !root.exists() {
             return Err(Error::new(
                 Kind::NoInput,
@@ -129,4 +130,15 @@ fn page(part: &Part) -> String {
         format!("  {state:<4}  {one}\n")
     };
     format!("{}\n{}", part.of, part.findings.iter().map(line).collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_somebody_else_has_said_moves_no_cursor() {
+        let found = Finding::mend("the server is of release \x1b]0;x\x07", "wait\n");
+        assert_eq!(found.to_string(), "the server is of release ?]0;x?; wait?");
+    }
 }

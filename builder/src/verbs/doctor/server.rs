@@ -29,6 +29,14 @@ pub fn findings(root: &Path, config: Result<Config>, sshd_config: Option<&Path>)
     findings
 }
 
+/// Whether a spool is there by the way only, as the package makes one on a worker's machine: it has no jobs and no workers, and
+/// nobody serves it.
+pub fn is_idle(root: &Path, config: &Result<Config>) -> bool {
+    let Ok(config) = config else { return false };
+    let is_unused = |spool: Spool| Ok::<_, Error>(spool.jobs()?.is_empty() && spool.workers()?.is_empty());
+    config.open(root).and_then(is_unused).unwrap_or(false) && UnixStream::connect(config.socket(root)).is_err()
+}
+
 /// The user who owns a spool.
 ///
 /// # Errors

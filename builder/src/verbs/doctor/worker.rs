@@ -1,14 +1,14 @@
 //! A worker's side: its files, and what the server says when it comes.
 
 use super::Finding;
-use crate::program;
 use crate::verbs::setup::{Address, Files, is_known};
+use crate::{program, text};
 use serde::Deserialize;
 use spool::config::Config;
 use spool::error::{At, Error, Kind, Result};
 use spool::name::WorkerName;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Clocks that are further apart make the times in records useless, in seconds.
@@ -41,9 +41,10 @@ pub fn findings(name: &WorkerName, files: &Files) -> Vec<Finding> {
         )),
         Err(e) => findings.push(Finding::failed(&e)),
     }
-    findings.push(room());
     // What is wrong with the files would only be said again.
-    if findings.iter().all(|one| one.is_well()) {
+    let can_ask = findings.iter().all(|one| one.is_well());
+    findings.push(room(&settings.builds_in(files)));
+    if can_ask {
         findings.extend(server(files, &settings));
     }
     findings
@@ -80,6 +81,21 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// Where builds have their directories: where the options say, else where the units or this user's programs have them.
+    fn builds_in(&self, files: &Files) -> PathBuf {
+        let named = self.options.iter().enumerate().find_map(|(at, word)| match word.strip_prefix("--work=") {
+            Some(named) => Some(named),
+            None => (word == "--work").then(|| self.options.get(at + 1).map(String::as_str))?,
+        });
+        match (named, files.are_systems()) {
+            (Some(named), _) => PathBuf::from(named),
+            (None, true) => PathBuf::from("/var/tmp"),
+            (None, false) => std::env::temp_dir(),
+        }
+    }
+}
+
 /// ssh takes no private key that others can read (ssh(1)).
 fn key(files: &Files) -> Finding {
     let path = files.key.display();
@@ -92,16 +108,13 @@ fn key(files: &Files) -> Finding {
     }
 }
 
-/// Where builds have their directories, unless `--work` says otherwise.
-fn room() -> Finding {
-    let dir = std::env::temp_dir();
-    let free = rustix::fs::statvfs(&dir).map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize));
+/// Builds need some of it.
+fn room(dir: &Path) -> Finding {
+    let free = rustix::fs::statvfs(dir).map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize));
+    let say = |free| format!("{} are free in {} for builds", text::size(free), dir.display());
     match free {
-        Ok(free) if free < ROOM => Finding::mend(
-            format!("{} are free in {} for builds", crate::text::size(free), dir.display()),
-            "make room there, or give another directory with --work",
-        ),
-        Ok(free) => Finding::ok(format!("{} are free in {} for builds", crate::text::size(free), dir.display())),
+        Ok(free) if free < ROOM => Finding::mend(say(free), "make room there, or give another directory with --work"),
+        Ok(free) => Finding::ok(say(free)),
         Err(e) => Finding::mend(format!("can't look at {}: {e}", dir.display()), "make that directory"),
     }
 }

@@ -5,7 +5,7 @@ use super::Address;
 use crate::program;
 use spool::error::{At, Error, Kind, Result};
 use spool::worker::PublicKey;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -25,7 +25,7 @@ pub fn is_known(server: &Address, file: &Path) -> Result<bool> {
 }
 
 /// Pins what was said of the server: a public key as it is, or a fingerprint with the key that the server shows, if that
-/// one has it. What is pinned already is enough when nothing is said.
+/// one has it. It takes the place of what was pinned before; that is enough when nothing is said.
 ///
 /// # Errors
 /// [`Kind::NoPermission`] when the server shows other keys, or when there is nothing to compare its keys with.
@@ -36,11 +36,29 @@ pub fn pin(server: &Address, said: Option<&str>, file: &Path) -> Result<()> {
         Some(said) if said.starts_with("SHA256:") => vec![shown_with(server, said)?],
         Some(said) => vec![said.parse::<PublicKey>()?.to_string()],
     };
+    forget(server, file)?;
     let known = std::fs::read_to_string(file).unwrap_or_default();
-    let lines = keys.iter().map(|key| format!("{} {key}\n", server.known_as()));
-    let lines: String = lines.filter(|line| !known.lines().any(|one| one == line.trim_end())).collect();
+    // Somebody may have written it with an editor that ends no line.
+    let gap = if known.is_empty() || known.ends_with('\n') { "" } else { "\n" };
+    let lines: String = keys.iter().map(|key| format!("{} {key}\n", server.known_as())).collect();
     let open = OpenOptions::new().append(true).create(true).mode(0o644).open(file);
-    open.and_then(|mut file| file.write_all(lines.as_bytes()).and_then(|()| file.sync_all())).at("write", file)
+    let write = |mut file: File| file.write_all(format!("{gap}{lines}").as_bytes()).and_then(|()| file.sync_all());
+    open.and_then(write).at("write", file)
+}
+
+/// A key that was true before may be known to others by now.
+fn forget(server: &Address, file: &Path) -> Result<()> {
+    if !is_known(server, file)? {
+        return Ok(());
+    }
+    let mut keygen = Command::new("ssh-keygen");
+    keygen.args(["-R", &server.known_as(), "-f"]).arg(file);
+    program::output(&mut keygen, "")?;
+    // It leaves a copy with the keys that are not to be trusted any more.
+    let mut old = file.to_owned().into_os_string();
+    old.push(".old");
+    let _ = std::fs::remove_file(old);
+    Ok(())
 }
 
 /// Nobody has said which key the server has: what it shows is printed, for somebody to compare.

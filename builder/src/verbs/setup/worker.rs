@@ -59,6 +59,11 @@ impl Files {
         Ok(config.ok_or_else(missing)?.join("builder/workers"))
     }
 
+    /// Whether they are the system's, which its services read.
+    pub fn are_systems(&self) -> bool {
+        self.directory == Path::new(WORKERS)
+    }
+
     /// The public key, as one line.
     fn public(&self) -> PathBuf {
         let mut name = self.key.clone().into_os_string();
@@ -73,6 +78,10 @@ pub fn run(args: &SetupWorkerArgs) -> Result<()> {
     let platforms = platforms(&args.platforms)?;
     let name = name(args)?;
     let files = Files::of(&name, args.directory.as_deref())?;
+    if cfg!(target_os = "freebsd") && name.as_str().contains(|c: char| !(c.is_ascii_alphanumeric() || c == '_')) {
+        return Err(Error::new(Kind::Usage, format!("rc(8) can have no profile `{name}`"))
+            .hint("give a name of letters, digits and '_' with --name"));
+    }
     for dir in [Some(files.directory.as_path()), files.key.parent()].into_iter().flatten() {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).at("make", dir)?;
     }
@@ -132,7 +141,7 @@ fn next_steps(server: &Address, platforms: &[Platform], name: &WorkerName, files
     let platforms: Vec<String> = platforms.iter().map(|platform| format!("--platform {platform}")).collect();
     let platforms = platforms.join(" ");
     let word = |path: &Path| shell_words::quote(&path.display().to_string()).into_owned();
-    let is_systems = files.directory == Path::new(WORKERS);
+    let is_systems = files.are_systems();
     let start = match (is_systems, cfg!(target_os = "freebsd")) {
         (true, true) => {
             format!(
