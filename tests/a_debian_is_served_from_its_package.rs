@@ -237,6 +237,7 @@ fn the_installation_section_does_what_it_says_and_nothing_is_lost() {
     debian.ok(&format!("! test -e /var/lib/builder/done/*/{long}/attempts.toml"));
     debian.ok("systemctl stop builder-worker@jail1; builder check --deep");
 
+    each_build_has_a_sandbox(&debian);
     each_build_has_a_container(&debian);
     for program in ["docker", "podman"] {
         each_build_is_run_by(&debian, program);
@@ -304,6 +305,18 @@ fn an_upgrade_takes_nothing_away(debian: &Debian, install: &[&str]) {
     assert_ne!(debian.pid("builderd"), daemon, "builderd is the new one");
     assert_eq!(debian.ok("ls /var/lib/builder/active"), running);
     debian.ok("grep -x 'retry_seconds = 7' /etc/builder/builder.toml");
+}
+
+/// bubblewrap(1), with what the worker's unit leaves it.
+fn each_build_has_a_sandbox(debian: &Debian) {
+    debian.ok("mkdir /srv/root; mount --bind /var/lib/machines/debian-12 /srv/root; cd /etc/builder/workers
+         cp jail1.env boxed.env; cp jail1.key boxed.key
+         echo 'OPTIONS=--platform debian-12 --sandbox bwrap --root /srv/root' >> boxed.env; cd
+         printf '#!/bin/sh\\nset -e; echo $(hostname) $(id -u); echo x > /tmp/x; test ! -e /etc/builder\\n' > boxed.sh
+         builder add boxed boxed.sh --platform debian-12 --every never; systemctl start builder-worker@boxed");
+    let said = debian.ok("builder run boxed --wait 2>&1; builder log boxed");
+    assert!(said.contains("exited 0") && said.contains("builder 1000"), "{said}");
+    debian.ok("systemctl stop builder-worker@boxed");
 }
 
 /// systemd-nspawn(1): what a build changes is gone with it, and one whose worker is stopped goes back into its queue.

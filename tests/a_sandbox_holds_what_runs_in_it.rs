@@ -8,6 +8,7 @@ use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 /// Writes wherever a script might, and removes what it finds; then says what of an earlier build is there.
@@ -179,7 +180,7 @@ fn there_are_no_more_processes_than_allowed() {
             let mut sleep = Command::new("sleep");
             sleep.arg("100");
             if harness::is_superuser() {
-                std::os::unix::process::CommandExt::uid(&mut sleep, 65534);
+                sleep.uid(65534);
             }
             harness::Running::start("sleep", &mut sleep, &cellar.lab.path(&format!("sleep.{n}")))
         })
@@ -211,17 +212,88 @@ fn a_limit_that_nothing_keeps_is_refused() {
     }
 }
 
+/// What a script says that fills the places, and then makes files without an end.
+fn filled(cellar: &Cellar, kind: &str, places: &[&str]) -> String {
+    let script = format!(
+        "#!/bin/sh\nfor path in {}; do\n\
+         dd if=/dev/zero of=$path bs=64k count=100000 2>&1 | grep -o 'No space left'\nrm -f $path\ndone\n\
+         i=0; while [ $i -lt 50000 ] && true >/tmp/$i; do i=$((i + 1)); done 2>&- ; [ $i -lt 50000 ] && echo 'no more files'\n\
+         dd if=/dev/zero of=/dev/null-too count=1 2>&- || echo 'nothing in /dev'\n",
+        places.join(" ")
+    );
+    let log = cellar.log(&cellar.built(kind, "fills", &script, &["--changes", "3MB"]));
+    assert_eq!(log.matches("No space left\n").count(), places.len(), "{log}");
+    assert!(log.contains("no more files\n"), "{log}");
+    log
+}
+
 #[test]
 fn what_fills_the_root_fills_nothing_else() {
+    let log = filled(&Cellar::ordinary(), "bwrap", &["/fill", "/tmp/fill", "/run/fill", "/dev/shm/fill"]);
+    assert!(log.contains("nothing in /dev\n"), "{log}");
+    if let Some(cellar) = Cellar::of_superuser() {
+        filled(&cellar, "nspawn", &["/fill", "/tmp/fill", "/dev/shm/fill"]);
+    }
+}
+
+/// The superuser of a build in nspawn has the same number outside, and what it leaves is executed by nobody.
+fn lets_nobody_else_in(cellar: &Cellar, kind: &str) {
+    let script = "#!/bin/sh\ncp /bin/busybox \"$TMPDIR/sh\" && chmod 4755 \"$TMPDIR/sh\" && echo ready\n\
+        while ! [ -e go ]; do sleep 0.1; done\nrm go\n";
+    cellar.lab.job("leaves", script);
+    let id = cellar.lab.run("leaves");
+    let worker = cellar.boxed(kind, &[]);
+    wait_for("it has left it", || cellar.log(&id).contains("ready"));
+    let room = cellar.lab.path("work/w/build");
+    let mut left = Command::new(room.join("tmp/sh"));
+    let ran = left.args(["sh", "-c", "id -u"]).uid(12345).gid(12345).output();
+    assert_eq!(ran.expect_err("refused").kind(), ErrorKind::PermissionDenied);
+    let mode = |path: &std::path::Path| path.metadata().expect("it is there").permissions().mode() & 0o7777;
+    assert_eq!((mode(&room.join("tmp/sh")), mode(&cellar.lab.path("work/w"))), (0o4755, 0o700));
+    std::fs::write(room.join("output/go"), "").expect("a file");
+    cellar.lab.finished(&id);
+    assert_eq!(worker.ended(), 0);
+}
+
+#[test]
+fn what_a_build_leaves_is_out_of_others_reach() {
     let cellar = Cellar::ordinary();
-    let script = "#!/bin/sh\nfor path in /fill /tmp/fill /run/fill /dev/shm/fill; do\n\
-        dd if=/dev/zero of=$path bs=64k count=100000 2>&1 | grep -o 'No space left'\nrm -f $path\ndone\n\
-        i=0; while [ $i -lt 50000 ] && true >/tmp/$i; do i=$((i + 1)); done 2>&- ; [ $i -lt 50000 ] && echo 'no more files'\n\
-        dd if=/dev/zero of=/dev/null-too count=1 2>&- || echo 'nothing in /dev'\n";
-    let id = cellar.built("bwrap", "fills", script, &["--changes", "3MB"]);
-    let log = cellar.log(&id);
-    assert_eq!(log.matches("No space left\n").count(), 4, "{log}");
-    assert!(log.contains("no more files\n") && log.contains("nothing in /dev\n"), "{log}");
+    lets_nobody_else_in(&cellar, "bwrap");
+    if let Some(cellar) = Cellar::of_superuser() {
+        lets_nobody_else_in(&cellar, "nspawn");
+    }
+    let (work, root) = (cellar.lab.path("work/w"), cellar.root().display().to_string());
+    for mode in [0o711, 0o750] {
+        std::fs::set_permissions(&work, PermissionsExt::from_mode(mode)).expect("its mode");
+        let hint = format!("lets other users in, and files of builds out; `chmod go-rwx {}`", work.display());
+        cellar.refused(&["--sandbox", "bwrap", "--root", &root], 64, &hint);
+    }
+}
+
+/// An upgrade of the package does that while the worker waits.
+#[test]
+fn a_worker_whose_program_is_gone_makes_sandboxes() {
+    let cellar = Cellar::ordinary();
+    let worker = cellar.boxed("bwrap", &[]);
+    wait_for("it waits", || cellar.lab.ok(&["worker", "ls"]).contains("  connected"));
+    std::fs::remove_file(cellar.lab.path("bin/builder-run")).expect("the program");
+    cellar.lab.job("job", "#!/bin/sh\ntrue\n");
+    let id = cellar.lab.run("job");
+    cellar.lab.finished(&id);
+    assert_eq!((cellar.lab.outcome(&id), worker.ended()), (Outcome::Exited { code: 0 }, 0));
+}
+
+/// A directory that takes more file descriptors to remove than the worker has.
+#[test]
+fn a_deep_directory_hinders_no_later_build() {
+    let cellar = Cellar::ordinary();
+    let deep = "#!/bin/sh\ncd \"$TMPDIR\"; i=0\n\
+        while [ $i -lt 1500 ]; do mkdir d && cd -P d || exit 1; i=$((i + 1)); done\n";
+    for (job, script) in [("deep", deep), ("later", "#!/bin/sh\ntrue\n")] {
+        let id = cellar.built("bwrap", job, script, &[]);
+        assert_eq!(cellar.lab.outcome(&id), Outcome::Exited { code: 0 }, "{job}: {}", cellar.log(&id));
+        assert!(!cellar.lab.path("work/w/build").exists(), "{job}");
+    }
 }
 
 /// For how long the processes of [`family`] sleep: a number that nobody else's have.

@@ -126,6 +126,21 @@ fn builderds_unit_fits_builderd() {
     assert!(text("tmpfiles.d/builder.conf").contains(&format!("d {} 0755 root root", defaults.hooks.display())));
 }
 
+/// Where a part of /proc is hidden, the kernel gives no user namespace another one; mount_namespaces(7).
+#[test]
+fn the_workers_unit_leaves_bubblewrap_what_it_needs() {
+    let unit = text("builder-worker@.service");
+    let breaks =
+        ["ProtectKernelLogs=", "ProtectKernelTunables=", "ProcSubset=", "ProtectHostname=", "RestrictNamespaces="];
+    for line in unit.lines() {
+        assert!(!breaks.iter().any(|setting| line.starts_with(setting)), "{line}");
+    }
+    let filter = unit.lines().find_map(|line| line.strip_prefix("SystemCallFilter=")).expect("a filter");
+    for call in ["@mount", "sethostname", "seccomp"] {
+        assert!(filter.split(' ').any(|word| word == call), "{call}");
+    }
+}
+
 #[test]
 fn accounts_and_directories_are_made() {
     if !harness::is_superuser() {

@@ -63,7 +63,9 @@ impl Cellar {
     }
 
     fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(self.lab.path("bin/builder-run"));
+        let mut command = Command::new("/bin/sh");
+        // As many file descriptors as systemd and most shells give it.
+        command.args(["-c", "ulimit -Sn 1024; exec \"$0\" \"$@\""]).arg(self.lab.path("bin/builder-run"));
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("BUILDER_CONFIG", self.lab.config());
         command.args(["worker", "--platform", PLATFORM, "--local"]).arg(self.lab.root());
         command.arg("--work").arg(self.lab.path("work/w")).args(words).current_dir("/");

@@ -66,6 +66,11 @@ fn carry_out(
     household.open();
     let mut process = match start(worker, talk, job, room, setting) {
         Ok(process) => process,
+        // A script that can't be executed does no harm to the sandbox around it.
+        Err(e) if worker.reach.sandbox.is_some() => {
+            talk.abandon(&e.to_string());
+            return Err(e);
+        }
         Err(e) => return Ok(Some(Ran::aborted(&e))),
     };
     worker.guard.watch(process.group());

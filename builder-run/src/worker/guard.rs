@@ -5,8 +5,9 @@
 //! told: systemd-nspawn(1) does not take its container with it. Who made a session of its own and has lost its
 //! parent escapes it; a sandbox, a jail or a container does not let that one live on.
 
+use super::process::own_program;
 use super::sandbox::inside;
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::Pid;
 use spool::error::{At, Result};
 use std::io::{BufRead, Write};
 use std::os::unix::process::CommandExt;
@@ -22,7 +23,7 @@ pub struct Guard {
 impl Guard {
     /// Starts the guard, in a process group of its own so that no Ctrl-C reaches it.
     pub fn start() -> Result<Guard> {
-        let program = std::env::current_exe().at("find", "builder-run")?;
+        let program = own_program()?;
         let mut command = Command::new(&program);
         command.arg("guard").stdin(Stdio::piped()).stdout(Stdio::null()).process_group(0);
         let mut child = command.spawn().at("start", &program)?;
@@ -56,10 +57,6 @@ pub fn run() {
         group = line.trim().parse().unwrap_or(group);
     }
     if let Some(pid) = Pid::from_raw(group).filter(|_| group > 1) {
-        let started = inside::descendants(pid);
-        let _ = kill_process_group(pid, Signal::KILL);
-        for pid in started {
-            let _ = kill_process(pid, Signal::KILL);
-        }
+        inside::kill(pid);
     }
 }

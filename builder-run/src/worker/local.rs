@@ -1,5 +1,6 @@
 //! A server of this machine, reached by pipes.
 
+use super::process::own_program;
 use super::transport::{Channel, Streams, Transport, pipes};
 use spool::error::{At, Result};
 use spool::name::WorkerName;
@@ -33,12 +34,6 @@ impl Local {
         let child = command.stdin(stdin).stdout(stdout).spawn().at("start", program)?;
         Ok((ours, child))
     }
-}
-
-/// This very program, also when an upgrade has put another one in its place.
-fn own_program() -> Result<PathBuf> {
-    let program = std::env::current_exe().at("find", "builder-run")?;
-    Ok(if program.exists() { program } else { PathBuf::from("/proc/self/exe") })
 }
 
 impl Transport for Local {

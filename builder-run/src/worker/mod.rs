@@ -15,6 +15,7 @@ mod outbox;
 mod place;
 mod process;
 mod reconnect;
+mod remove;
 mod sandbox;
 mod secrets;
 mod session;
@@ -143,7 +144,8 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// Looks at the system in which scripts will run. A sandbox is made for that: where it can't be, no build is taken.
+/// Looks at the system in which scripts will run. A sandbox is made for that: where it can't be, or what an earlier build has
+/// left can't be removed, no build is taken.
 fn look_round(
     inputs: &mut Inputs,
     sandbox: Option<&Sandbox>,
@@ -151,6 +153,7 @@ fn look_round(
     limits: &Limits,
     args: &WorkerArgs,
 ) -> Result<()> {
+    place.clear()?;
     match sandbox {
         Some(sandbox) => inputs.set_inside(sandbox.examine(place, limits, system::given_path(&args.environment))?),
         None => inputs.refresh(),

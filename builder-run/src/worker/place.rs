@@ -1,13 +1,14 @@
 //! Where builds run: a directory of the worker's, with a fresh one in it for each build in turn.
 #![allow(clippy::disallowed_methods)]
 
+use super::remove;
 use super::vary::Names;
 use fs2::FileExt;
 use rustix::process::{Pid, test_kill_process};
 use spool::error::{At, Error, Kind, Result};
 use spool::name::SecretName;
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
-use std::io::Write;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -20,6 +21,9 @@ const SSH: &str = "ssh";
 
 /// ssh puts 50 bytes behind it and a number, and FreeBSD has 104 for all (unix(4)).
 const LONGEST_FOR_SOCKETS: usize = 47;
+
+/// After how many connections another one is not tried under the next number.
+const MOST_LEFT: u32 = 10_000;
 
 /// The worker's directory, locked: two workers never share one.
 pub struct Place {
@@ -43,7 +47,7 @@ impl Place {
         };
         // In a directory that everybody may write to, what is there already may be somebody's trap.
         if temporary || !root.is_dir() {
-            DirBuilder::new().mode(0o755).create(&root).at("create", &root)?;
+            DirBuilder::new().mode(0o700).create(&root).at("create", &root)?;
         }
         let lock_path = root.join("lock");
         let mut options = OpenOptions::new();
@@ -68,14 +72,20 @@ impl Place {
     /// A socket's path holds about 100 bytes; where the worker's own directory is too long for that, it is made in
     /// $TMPDIR, and a killed worker leaves it behind.
     pub fn ssh_directory(&self) -> Result<PathBuf> {
-        // An earlier connection may be about to end still.
-        let number = self.connections.fetch_add(1, Ordering::Relaxed);
-        let path = match self.root.as_os_str().len() <= LONGEST_FOR_SOCKETS {
-            true => self.root.join(format!("{SSH}{number}")),
-            false => std::env::temp_dir().join(format!("{TEMPORARY}{}.{SSH}{number}", std::process::id())),
-        };
-        DirBuilder::new().mode(0o700).create(&path).at("create", &path)?;
-        Ok(path)
+        let is_short = self.root.as_os_str().len() <= LONGEST_FOR_SOCKETS;
+        loop {
+            // An earlier connection may be about to end still.
+            let number = self.connections.fetch_add(1, Ordering::Relaxed);
+            let path = match is_short {
+                true => self.root.join(format!("{SSH}{number}")),
+                false => std::env::temp_dir().join(format!("{TEMPORARY}{}.{SSH}{number}", std::process::id())),
+            };
+            match DirBuilder::new().mode(0o700).create(&path) {
+                // Left by a killed worker, which had the number of this process.
+                Err(e) if e.kind() == ErrorKind::AlreadyExists && number < MOST_LEFT => {}
+                other => return other.at("create", &path).map(|()| path),
+            }
+        }
     }
 
     /// Puts down the worker's public key, with which an agent is asked for the other half.
@@ -90,23 +100,43 @@ impl Place {
         self.root.canonicalize().is_ok_and(|root| root.starts_with(directory))
     }
 
+    /// The mode bits that let others into it: what a script leaves in there would be theirs to execute, with its set-user-id bit.
+    ///
+    /// # Errors
+    /// It is not there any more.
+    pub fn others(&self) -> Result<u32> {
+        let meta = self.root.metadata().at("open", &self.root)?;
+        Ok(meta.permissions().mode() & 0o011)
+    }
+
+    /// Where it is.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Removes what builds have left.
+    ///
+    /// # Errors
+    /// Some of it can't be removed. There is no room for another build, and that is no fault of the build.
+    pub fn clear(&self) -> Result<()> {
+        Names::ROOMS.iter().try_for_each(|name| self.clear_room(name))
+    }
+
     /// A fresh directory for a build, with the script in it. What a killed worker left goes first.
     pub fn room(&self, script: &[u8], names: Names) -> Result<Room> {
-        Names::ROOMS.iter().for_each(|name| self.clear(name));
+        self.clear()?;
         self.furnish(script, names)
     }
 
     /// A fresh directory beside that of a build, for a script of the worker's own.
     pub fn trial(&self, script: &[u8]) -> Result<Room> {
-        self.clear(Names::TRIAL.room);
+        self.clear_room(Names::TRIAL.room)?;
         self.furnish(script, Names::TRIAL)
     }
 
-    fn clear(&self, name: &str) {
+    fn clear_room(&self, name: &str) -> Result<()> {
         let left = self.root.join(name);
-        if left.symlink_metadata().is_ok() {
-            remove_stubborn(&left);
-        }
+        remove::stubborn(&left).at("remove", &left)
     }
 
     fn furnish(&self, script: &[u8], names: Names) -> Result<Room> {
@@ -132,7 +162,7 @@ fn program(path: &Path, text: &[u8]) -> Result<()> {
 impl Drop for Place {
     fn drop(&mut self) {
         if self.temporary {
-            remove_stubborn(&self.root);
+            remove::or_warn(&self.root);
         }
     }
 }
@@ -142,24 +172,30 @@ fn remove_connections(root: &Path) {
     for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {
         let number = entry.file_name().to_str().and_then(|name| name.strip_prefix(SSH)?.parse::<u32>().ok());
         if number.is_some() {
-            remove_stubborn(&entry.path());
+            remove::or_warn(&entry.path());
         }
     }
 }
 
-/// Removes the temporary directories of this user's workers that were killed.
+/// Removes the temporary directories of this user's workers that were killed. In a container that is started again, one of them
+/// had the number of this process.
 fn remove_abandoned(base: &Path) {
     for entry in std::fs::read_dir(base).into_iter().flatten().flatten() {
         let abandoned = entry.file_name().to_str().and_then(|name| name.strip_prefix(TEMPORARY)?.parse().ok());
-        let ours = abandoned.and_then(Pid::from_raw).is_some_and(|pid| test_kill_process(pid).is_err())
+        let ours = abandoned.and_then(Pid::from_raw).is_some_and(is_over)
             && entry.metadata().is_ok_and(|meta| meta.is_dir() && meta.uid() == rustix::process::geteuid().as_raw());
         if ours
             && let Ok(lock) = File::open(entry.path().join("lock"))
             && FileExt::try_lock_exclusive(&lock).is_ok()
         {
-            remove_stubborn(&entry.path());
+            remove::or_warn(&entry.path());
         }
     }
+}
+
+/// Whether a worker with this number runs no more.
+fn is_over(worker: Pid) -> bool {
+    worker == rustix::process::getpid() || test_kill_process(worker).is_err()
 }
 
 /// One build's directory; it goes when this is dropped.
@@ -244,21 +280,37 @@ impl Room {
 
 impl Drop for Room {
     fn drop(&mut self) {
-        remove_stubborn(&self.root);
+        remove::or_warn(&self.root);
     }
 }
 
-/// Removes a tree, also one whose directories a script made unwritable.
-fn remove_stubborn(root: &Path) {
-    if std::fs::remove_dir_all(root).is_ok() {
-        return;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_killed_worker_with_the_same_number_leaves_its_place_to_the_next() {
+        let base = tempfile::tempdir().unwrap();
+        let left = base.path().join(format!("{TEMPORARY}{}", std::process::id()));
+        let another = base.path().join(format!("{TEMPORARY}{}", std::os::unix::process::parent_id()));
+        for place in [&left, &another] {
+            std::fs::create_dir(place).unwrap();
+            std::fs::write(place.join("lock"), "").unwrap();
+        }
+        let lock = File::open(left.join("lock")).unwrap();
+        FileExt::lock_exclusive(&lock).unwrap();
+        remove_abandoned(base.path());
+        assert!(left.exists(), "it may be somebody's in another container");
+        FileExt::unlock(&lock).unwrap();
+        remove_abandoned(base.path());
+        assert!(!left.exists() && another.exists());
     }
-    for entry in walkdir::WalkDir::new(root).into_iter().flatten().filter(|entry| entry.file_type().is_dir()) {
-        let _ = std::fs::set_permissions(entry.path(), Permissions::from_mode(0o700));
-    }
-    if let Err(e) = std::fs::remove_dir_all(root)
-        && e.kind() != std::io::ErrorKind::NotFound
-    {
-        tracing::warn!("can't remove {}: {e}", root.display());
+
+    #[test]
+    fn a_directory_that_a_killed_worker_left_hinders_no_connection() {
+        let base = tempfile::tempdir().unwrap();
+        let place = Place::open(Some(base.path())).unwrap();
+        std::fs::create_dir(place.root.join("ssh0")).unwrap();
+        assert_eq!(place.ssh_directory().unwrap(), place.root.join("ssh1"));
     }
 }

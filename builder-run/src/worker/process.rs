@@ -123,6 +123,12 @@ pub fn spawn(command: &mut Command) -> std::io::Result<Child> {
     }
 }
 
+/// This very program, to be started by this process: also when an upgrade has put another one in its place, proc(5).
+pub fn own_program() -> Result<PathBuf> {
+    let program = std::env::current_exe().at("find", "builder-run")?;
+    Ok(if program.exists() { program } else { PathBuf::from("/proc/self/exe") })
+}
+
 /// The script of a room, for this machine.
 pub fn command(room: &Room, environment: &BTreeMap<String, String>) -> Result<Command> {
     let words = words(room)?;

@@ -1,19 +1,28 @@
 //! The processes in a sandbox, as its worker sees them from outside.
 
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 /// Sends a signal to what runs in the sandbox of this process, and neither to the sandbox nor to the first process of its
 /// namespace, which ends only with all of it. False when nothing runs there.
 #[cfg(target_os = "linux")]
 pub fn signal(sandbox: Pid, signal: Signal) -> bool {
     let inside = descendants(sandbox).into_iter().filter(|pid| is_inside(*pid));
-    inside.filter(|pid| rustix::process::kill_process(*pid, signal).is_ok()).count() > 0
+    inside.filter(|pid| kill_process(*pid, signal).is_ok()).count() > 0
 }
 
 /// Elsewhere there is no sandbox of ours.
 #[cfg(not(target_os = "linux"))]
 pub fn signal(_: Pid, _: Signal) -> bool {
     false
+}
+
+/// Kills the group of a process, and whom the process has started: systemd-nspawn(1) does not take its container with it.
+pub fn kill(leader: Pid) {
+    let started = descendants(leader);
+    let _ = kill_process_group(leader, Signal::KILL);
+    for pid in started {
+        let _ = kill_process(pid, Signal::KILL);
+    }
 }
 
 /// Whom a process has started, and whom those have: as far as each has a parent still.
@@ -48,4 +57,25 @@ fn is_inside(pid: Pid) -> bool {
     };
     let (its, ours) = (numbers(&status), numbers(&ours));
     its.len() > ours.len() && its.last().is_some_and(|number| number != "1")
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader, Read};
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn whom_it_has_started_dies_with_it() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "setsid sh -c 'echo; exec sleep 1000' & wait"]).process_group(0);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(child.stdout.take().unwrap());
+        said.read_line(&mut String::new()).unwrap();
+        kill(Pid::from_child(&child));
+        child.wait().unwrap();
+        // Its end comes when nobody has it any more.
+        assert_eq!(said.read(&mut [0]).unwrap(), 0);
+    }
 }

@@ -138,8 +138,18 @@ impl Cell {
         let until = Instant::now() + Duration::from_secs(10);
         while self.directory.is_dir() && Instant::now() < until {
             let _ = std::fs::write(self.directory.join("cgroup.kill"), "1");
-            if std::fs::remove_dir(&self.directory).is_err() {
+            self.remove();
+            if self.directory.is_dir() {
                 std::thread::park_timeout(Duration::from_millis(5));
+            }
+        }
+    }
+
+    /// A cgroup goes when there is none below it: systemd-nspawn(1) makes some, and leaves them.
+    fn remove(&self) {
+        for group in walkdir::WalkDir::new(&self.directory).contents_first(true).into_iter().flatten() {
+            if group.file_type().is_dir() {
+                let _ = std::fs::remove_dir(group.path());
             }
         }
     }
@@ -242,5 +252,18 @@ mod tests {
         assert_eq!(text("pids.max"), "50");
         // Files of a real cgroup go with it.
         std::fs::remove_dir_all(&cell.directory).unwrap();
+    }
+
+    #[test]
+    fn a_cell_goes_with_the_cgroups_that_were_made_in_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let build = directory.path().join("build");
+        std::fs::create_dir_all(build.join("payload/system.slice/a.service")).unwrap();
+        std::fs::create_dir(build.join("supervisor")).unwrap();
+        let cell = Cell { directory: build.clone() };
+        // A real one can't be written to, but for its files.
+        cell.remove();
+        assert!(!build.exists());
+        drop(cell);
     }
 }

@@ -103,7 +103,12 @@ impl Sandbox {
         room.add_start(&start::text(&process::words(room)?, &room.output(), environment, umask)?)?;
         let mut command = match &self.kind {
             Wrapping::Bwrap(root) => self.fresh(room, root, network, bwrap(room, network))?,
-            Wrapping::Nspawn(root) => self.fresh(room, root, network, nspawn(room, network))?,
+            Wrapping::Nspawn(root) => {
+                let mut command = self.fresh(room, root, network, nspawn(room, network))?;
+                // What is written to /tmp counts as a change of the root.
+                command.env("SYSTEMD_NSPAWN_TMPFS_TMP", "0");
+                command
+            }
             Wrapping::Other(words) => filled(words, room),
         };
         command.current_dir("/").env("BUILDER_NETWORK", if network { "yes" } else { "no" });
@@ -113,8 +118,7 @@ impl Sandbox {
     /// A command of ours that makes a fresh root and then becomes this one.
     fn fresh(&self, room: &Room, root: &Root, network: bool, words: Vec<PathBuf>) -> Result<Command> {
         room.add_mounts()?;
-        let program = std::env::current_exe().at("find", "builder-run")?;
-        let mut command = Command::new(program);
+        let mut command = Command::new(process::own_program()?);
         command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         command.arg("fresh-root").arg("--root").arg(&root.directory).arg("--mounts").arg(room.mounts());
         command.arg("--changes").arg(root.changes.to_string()).arg("--dir").arg(room.root());
@@ -175,6 +179,9 @@ fn nspawn(room: &Room, network: bool) -> Vec<PathBuf> {
     for (shown, writable) in shown(room) {
         option(if writable { "--bind=" } else { "--bind-ro=" }, &shown);
     }
+    let mut memory = room.mounts().join(fresh_root::SHARED_MEMORY).into_os_string();
+    memory.push(":/dev/shm");
+    option("--bind=", Path::new(&memory));
     words.extend(["--".into(), room.start()]);
     words
 }
@@ -224,6 +231,11 @@ fn root(args: &SandboxArgs, place: &Place, identity: Option<&Path>) -> Result<Ro
     }
     if place.is_below(&directory) {
         return Err(wrong("has the worker's own files in it".into()).hint("name a directory with a system of its own"));
+    }
+    if place.others()? != 0 {
+        let work = place.root().display();
+        return Err(Error::new(Kind::Usage, format!("--work {work} lets other users in, and files of builds out"))
+            .hint(format!("`chmod go-rwx {work}`")));
     }
     if let Some(key) = identity.filter(|key| key.canonicalize().is_ok_and(|key| key.starts_with(&directory))) {
         return Err(wrong(format!("has the worker's key in it, {}", key.display())).hint("keep the key elsewhere"));

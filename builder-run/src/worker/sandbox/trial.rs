@@ -1,13 +1,13 @@
 //! What there is in a sandbox, as a script of the worker's own finds it. That it can be found is the proof that the sandbox can be
 //! made.
 
-use super::Sandbox;
 use super::limits::Limits;
+use super::{Sandbox, inside};
 use crate::worker::place::{Place, Room};
 use crate::worker::process::{self, Start};
 use crate::worker::system::{DATABASES, PATH, os_name_in};
 use crate::worker::vary::System;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::Pid;
 use spool::digest::Sha256;
 use spool::error::{At, Error, Kind, Result};
 use std::collections::BTreeMap;
@@ -98,7 +98,7 @@ fn run(start: Start, room: &Room) -> Result<bool> {
         Error::new(Kind::Config, format!("the sandbox can't be started: {}: {e}", command.get_program().display()))
     })?;
     let ended = wait(&mut child, Instant::now() + PATIENCE);
-    let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
+    inside::kill(Pid::from_child(&child));
     let _ = child.wait();
     Ok(ended)
 }
