@@ -62,6 +62,7 @@ fn is_inside(pid: Pid) -> bool {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use std::io::{BufRead, BufReader, Read};
     use std::os::unix::process::CommandExt;
     use std::process::{Command, Stdio};
@@ -76,6 +77,9 @@ mod tests {
         kill(Pid::from_child(&child));
         child.wait().unwrap();
         // Its end comes when nobody has it any more.
+        let deadline = Timespec { tv_sec: 60, tv_nsec: 0 };
+        let ended = poll(&mut [PollFd::new(said.get_ref(), PollFlags::IN)], Some(&deadline));
+        assert_eq!(ended, Ok(1), "what it has started lives on");
         assert_eq!(said.read(&mut [0]).unwrap(), 0);
     }
 }
