@@ -1,7 +1,7 @@
 //! A life: everything that can happen to jobs and builds, once, with two workers at once.
 
 use super::whole::Promise;
-use crate::{Finished, Lab, PLATFORM, Running, wait_for};
+use crate::{Finished, Lab, PLATFORM, wait_for};
 use spool::find::Build;
 use spool::place::{End, Place};
 use std::fs::OpenOptions;
@@ -68,7 +68,7 @@ pub fn life(lab: &Lab) {
     diary.job("many", "echo many; for n in $(seq 10); do echo many $n >f$n; done", &[]);
     diary.job("fails", "echo fails; echo half >half; exit 3", &["--retry-failures", "--retries", "1"]);
     diary.job("next", "echo next", &["--after", "few"]);
-    diary.job("sure", "mkdir bin; echo sure >bin/sure", &["--reproduce", "1"]);
+    diary.job("sure", "echo sure >sure", &["--reproduce", "1"]);
     let go = lab.path("go").display().to_string();
     diary.job("slow", &format!("echo slow; while [ ! -e {go} ]; do sleep 0.02; done; echo over"), &[]);
     two_at_once(&diary);
@@ -86,18 +86,15 @@ pub fn life(lab: &Lab) {
 fn two_at_once(diary: &Diary<'_>) {
     let lab = diary.lab;
     let ids = [diary.run("few"), diary.run("many"), diary.run("fails")];
-    let workers = [signs(lab, "v"), lab.local_worker("w", &["--keep"])];
+    // One of them signs.
+    let key = lab.add_worker("v");
+    let key = ["--keep", "--identity", key.to_str().expect("UTF-8")];
+    let workers = [("v", &key[..]), ("w", &["--keep"])].map(|(name, words)| lab.local_worker(name, words));
     ids.iter().zip([End::Done, End::Done, End::Failed]).for_each(|(id, end)| diary.ends(id, end));
     for (job, count, end) in [("next", 1, &ids[0]), ("fails", 2, &ids[2])] {
         diary.promised(&format!("{{\"t\":\"finished\",\"id\":\"{end}\"}}"), Promise::Count(job.into(), count));
     }
     workers.into_iter().for_each(|worker| worker.terminate());
-}
-
-/// A worker with a key to sign with.
-fn signs(lab: &Lab, name: &str) -> Running {
-    let key = lab.add_worker(name);
-    lab.local_worker(name, &["--keep", "--identity", key.to_str().expect("UTF-8")])
 }
 
 fn once(lab: &Lab) {
@@ -116,12 +113,11 @@ fn what_ends_owe(diary: &Diary<'_>) {
     worker.terminate();
 }
 
-/// A build is the latest once it was repeated. Nothing else happens meanwhile: what is synced for another build may make
-/// durable what this one has.
+/// A build is the latest once it was repeated.
 fn confirmed(diary: &Diary<'_>) {
     let lab = diary.lab;
     let id = diary.run("sure");
-    let worker = signs(lab, "v5");
+    let worker = lab.local_worker("v5", &["--keep"]);
     diary.ends(&id, End::Done);
     diary.promised("", Promise::Count("sure".into(), 2));
     once(lab);
