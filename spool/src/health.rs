@@ -3,6 +3,7 @@
 //! A job that always fails is not its worker's fault, so a row of failures counts when it is of different jobs, or
 //! when the worker could not start them at all.
 
+use crate::backoff;
 use crate::disk;
 use crate::error::Result;
 use crate::name::{JobName, WorkerName};
@@ -18,9 +19,6 @@ pub const AT_ONCE: SignedDuration = SignedDuration::from_secs(10);
 
 /// So many failures in a row are no accident.
 const ROW: usize = 3;
-
-/// No quarantine is longer.
-const LONGEST: SignedDuration = SignedDuration::from_hours(1);
 
 /// Failures beyond these change nothing.
 const MOST: usize = 32;
@@ -61,9 +59,8 @@ impl Health {
         }
         let jobs: BTreeSet<&JobName> = self.failed.iter().collect();
         if jobs.len() >= ROW || self.aborted >= ROW {
-            let doublings = self.failed.len().saturating_sub(ROW).min(30) as u32;
-            let wait = base.checked_mul(1 << doublings).map_or(LONGEST, |wait| wait.min(LONGEST));
-            self.until = now.checked_add(wait).ok();
+            let times = self.failed.len().saturating_sub(ROW) as u32;
+            self.until = now.checked_add(backoff::grown(base, 2, times)).ok();
         }
         self
     }

@@ -14,6 +14,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 pub mod artifact_path;
+mod backoff;
 pub mod build_id;
 pub mod check;
 pub mod clock;

