@@ -7,7 +7,6 @@ use spool::config::Config;
 use spool::error::{Error, Kind, Result};
 use spool::{Spool, durability};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
 
@@ -21,7 +20,7 @@ pub fn findings(root: &Path, config: Result<Config>, sshd_config: Option<&Path>)
         Ok(spool) => spool,
         Err(e) => return vec![Finding::failed(&e)],
     };
-    let mut findings = vec![modes(&spool), disk(&spool), room(&spool), daemon(&config, root)];
+    let mut findings = vec![modes(&spool), disk(&spool), room(&spool), daemon(&spool)];
     findings.extend(programs(&config));
     findings.push(shell(&spool));
     let asked = Sshd::ask(root, sshd_config);
@@ -33,8 +32,10 @@ pub fn findings(root: &Path, config: Result<Config>, sshd_config: Option<&Path>)
 /// nobody serves it.
 pub fn is_idle(root: &Path, config: &Result<Config>) -> bool {
     let Ok(config) = config else { return false };
-    let is_unused = |spool: Spool| Ok::<_, Error>(spool.jobs()?.is_empty() && spool.workers()?.is_empty());
-    config.open(root).and_then(is_unused).unwrap_or(false) && UnixStream::connect(config.socket(root)).is_err()
+    let is_unused = |spool: Spool| {
+        Ok::<_, Error>(!spool.has_builderd() && spool.job_names()?.is_empty() && spool.workers()?.is_empty())
+    };
+    config.open(root).and_then(is_unused).unwrap_or(false)
 }
 
 /// The user who owns a spool.
@@ -80,13 +81,10 @@ fn room(spool: &Spool) -> Finding {
     }
 }
 
-fn daemon(config: &Config, root: &Path) -> Finding {
-    match UnixStream::connect(config.socket(root)) {
-        Ok(_) => Finding::ok("builderd runs"),
-        Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
-            Finding::unknown("whether builderd runs", "the superuser and the spool's owner may ask")
-        }
-        Err(_) => Finding::mend("builderd does not run", "start it: nothing is due and nothing is mended without it"),
+fn daemon(spool: &Spool) -> Finding {
+    match spool.has_builderd() {
+        true => Finding::ok("builderd runs"),
+        false => Finding::mend("builderd does not run", "start it: nothing is due and nothing is mended without it"),
     }
 }
 
