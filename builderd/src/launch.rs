@@ -43,14 +43,14 @@ type Report = (Platform, WorkerName, Launched);
 /// The thread that launches.
 pub struct Launcher {
     changes: Sender<(Spool, Rules)>,
-    bell: Option<UnixStream>,
+    bell: UnixStream,
 }
 
 impl Launcher {
     /// From now on other workers are launched. What is on its way is waited for still.
     pub fn change(&self, spool: &Spool, config: &Config) {
         let _ = self.changes.send((spool.clone(), config.launch.clone()));
-        ring(self.bell.as_ref());
+        ring(&self.bell);
     }
 }
 
@@ -70,12 +70,12 @@ pub fn start(spool: &Spool, config: &Config) -> Result<Launcher> {
     works.change(spool.clone(), config.launch.clone());
     let keeps = thread::Builder::new().name("launch".to_owned());
     keeps.spawn(move || works.run(&changed, &reports, &heard)).at("start", "a thread")?;
-    Ok(Launcher { changes, bell: Some(bell) })
+    Ok(Launcher { changes, bell })
 }
 
-fn ring(bell: Option<&UnixStream>) {
+fn ring(mut bell: &UnixStream) {
     // A bell that is full has been rung.
-    let _ = bell.map(|mut bell| bell.write(&[1]));
+    let _ = bell.write(&[1]);
 }
 
 struct Works {
@@ -172,7 +172,7 @@ impl Works {
         let run = move || {
             let launched = starter::carry_out(&order);
             let _ = report.send((order.platform, order.worker, launched));
-            ring(bell.as_ref().ok());
+            let _ = bell.as_ref().map(ring);
         };
         self.starters.running.insert((platform.clone(), worker.clone()));
         if let Err(e) = thread::Builder::new().name("launched".to_owned()).spawn(run) {

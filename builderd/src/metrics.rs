@@ -93,10 +93,9 @@ impl Writer {
 
     fn measure(&mut self, spool: &Spool) -> Result<String> {
         let now = clock::now();
-        let before = self.tally.take().unwrap_or_else(|| spool.tally());
-        self.tally = Some(before.clone());
-        let tally = spool.count_on(before, now)?;
-        self.tally = Some(tally.clone());
+        let before = self.tally.get_or_insert_with(|| spool.tally());
+        let tally = spool.count_on(before.clone(), now)?;
+        before.clone_from(&tally);
         // Where there is no room they are counted all the same, for as long as builderd runs.
         once(&mut self.not_noted, spool.note_tally(&tally), "what was counted can't be noted");
         let kept = self.kept.count(spool)?;

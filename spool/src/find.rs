@@ -8,13 +8,14 @@ use crate::ended::Wanted;
 use crate::error::{Error, Kind, Result};
 use crate::layout::file;
 use crate::manifest::Manifest;
-use crate::name::{JobName, Platform};
+use crate::name::{JobName, Platform, WorkerName};
 use crate::place::{End, Place};
 use crate::record::{self, Attempts, BuildResult, Lease, Request};
 use crate::spool::Spool;
 use crate::suggest;
 use fs2::FileExt;
 use jiff::Timestamp;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -101,6 +102,11 @@ impl Spool {
         names.sort();
         let ids = names.iter().filter_map(|name| name.parse::<BuildId>().ok());
         Ok(ids.map(|id| Build { spool: self, id, place: Place::Active }).collect())
+    }
+
+    /// The workers that hold these running builds.
+    pub(crate) fn holders(builds: &[Build<'_>]) -> BTreeSet<WorkerName> {
+        builds.iter().filter_map(|build| Some(build.lease().ok()??.worker)).collect()
     }
 
     /// The newest build of a job that repeats no other one, on a platform or anywhere: running before queued before

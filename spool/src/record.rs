@@ -39,10 +39,10 @@ pub struct Request {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<u32>,
     /// Whether the script may use the network where a sandbox withholds that.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub network: bool,
     /// The number of this retry, when an earlier build failed and this one tries again.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub retry: u32,
     /// The build whose end made this one: the one that is tried again, or the one of another job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -99,14 +99,9 @@ impl Request {
     }
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref)]
-fn is_zero(number: &u32) -> bool {
-    *number == 0
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)]
-fn is_false(flag: &bool) -> bool {
-    !flag
+/// Whether a field says nothing that its absence would not.
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Who asked for a build.

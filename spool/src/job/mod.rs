@@ -22,7 +22,7 @@ use crate::keep::Keep;
 use crate::name::{JobName, Platform, SecretName};
 use crate::place::Priority;
 use crate::rebuild::{self, Vary};
-use crate::record::{Origin, Request};
+use crate::record::{Origin, Request, is_default};
 use crate::schedule::{self, Cron, Every, Rule, Schedule};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -175,10 +175,6 @@ fn one() -> u32 {
 
 fn is_one(number: &u32) -> bool {
     *number == 1
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
 
 /// How often a build is tried when nobody says it.

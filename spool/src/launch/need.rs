@@ -4,6 +4,7 @@ use super::{Launch, Launches};
 use crate::clock;
 use crate::disk;
 use crate::error::Result;
+use crate::find::Build;
 use crate::layout::file;
 use crate::name::{JobName, Platform, WorkerName};
 use crate::place::Ticket;
@@ -84,8 +85,13 @@ impl Spool {
             return Ok(need);
         }
         // Before the queue: what a free worker takes meanwhile does not wait then.
-        need.free = self.free_workers(platform)?;
-        let tickets = if self.hands_out(platform) { self.takeable(platform)? } else { Vec::new() };
+        let running = self.active_builds()?;
+        need.free = self.connected(platform)?;
+        if !need.free.is_empty() {
+            let busy = Spool::holders(&running);
+            need.free.retain(|name| !busy.contains(name));
+        }
+        let tickets = if self.hands_out(platform) { self.takeable(platform, &running)? } else { Vec::new() };
         need.waiting = that_count(tickets.iter().map(|ticket| self.only(ticket)), &need.free, &ours);
         let gone = launches.under_way.iter().map(|one| &one.worker).filter(|name| !ours.contains(name));
         let gone: Vec<Slot> = gone.map(|name| self.slot(name, false)).collect();
@@ -108,11 +114,11 @@ impl Spool {
     }
 
     /// The builds of a platform that a worker could take now, of those at the front of its queue.
-    fn takeable(&self, platform: &Platform) -> Result<Vec<Ticket>> {
+    fn takeable(&self, platform: &Platform, builds: &[Build<'_>]) -> Result<Vec<Ticket>> {
         let mut view = QueueView::default();
         view.refresh(self, std::slice::from_ref(platform))?;
         let mut running: HashMap<JobName, u32> = HashMap::new();
-        for build in self.active_builds()?.iter().filter(|build| build.id.platform() == platform) {
+        for build in builds.iter().filter(|build| build.id.platform() == platform) {
             *running.entry(build.id.job().clone()).or_default() += 1;
         }
         let mut tickets = Vec::new();
@@ -134,17 +140,6 @@ impl Spool {
         let request: Option<Request> = record::read(&self.layout().queued(ticket).join(file::BUILD)).ok().flatten();
         let on = request?.rebuild?.on;
         (!on.is_empty()).then(|| on.into_iter().collect())
-    }
-
-    fn free_workers(&self, platform: &Platform) -> Result<Vec<WorkerName>> {
-        let mut free = self.connected(platform)?;
-        if !free.is_empty() {
-            let builds = self.active_builds()?;
-            let busy: BTreeSet<WorkerName> =
-                builds.iter().filter_map(|build| Some(build.lease().ok()??.worker)).collect();
-            free.retain(|name| !busy.contains(name));
-        }
-        Ok(free)
     }
 }
 

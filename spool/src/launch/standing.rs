@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 pub struct Launches {
     /// How many launches have failed, one after the other.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "record::is_default")]
     pub failures: u32,
     /// When the last of them has.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,10 +37,6 @@ pub struct UnderWay {
     pub worker: WorkerName,
     /// Since when.
     pub since: Timestamp,
-}
-
-fn is_zero(number: &u32) -> bool {
-    *number == 0
 }
 
 impl Spool {

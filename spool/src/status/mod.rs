@@ -142,7 +142,7 @@ impl Spool {
         platforms: &mut BTreeMap<Platform, OfPlatform>,
         now: Timestamp,
     ) -> Result<Workers> {
-        let busy: BTreeSet<WorkerName> = running.iter().filter_map(|build| Some(build.lease().ok()??.worker)).collect();
+        let busy = Spool::holders(running);
         let names = disk::names(&self.layout().workers())?;
         let names = names.iter().filter_map(|name| name.rsplit_once('.').filter(|(_, kind)| *kind != "health"));
         let names: BTreeSet<WorkerName> = names.filter_map(|(name, _)| name.parse().ok()).collect();
