@@ -50,9 +50,9 @@
 //! 28. A server and a worker are set up by what each of them prints for the other one, and what keeps them apart is named:
 //!     `a_server_and_a_worker_find_each_other.rs`
 //! 29. A Debian or Ubuntu is served from its package, and neither an upgrade nor a purge takes a build away:
-//!     `a_debian_is_served_from_its_package.rs`
+//!     `a_debian_is_served_from_its_package.rs`, `a_package_gives_a_system_what_it_can_have.rs`
 //! 30. A sandbox is fresh for each build and holds what runs in it, and one that can't be made takes no build:
-//!     `a_sandbox_holds_what_runs_in_it.rs`
+//!     `a_sandbox_holds_what_runs_in_it.rs`, `a_sandbox_hinders_no_later_build.rs`
 //! 31. A root for workers is whole or not there: `a_root_for_workers_is_whole_or_not_there.rs`
 //! 32. A static worker needs only an ssh client: `a_static_worker_needs_only_an_ssh_client.rs`
 //! 33. Builds that wait get workers, started by a command, up to a limit, and whatever that command does:
