@@ -4,7 +4,6 @@
 #![allow(clippy::disallowed_methods)]
 
 use crate::error::{At, Result};
-use fs2::FileExt;
 #[cfg(target_os = "linux")]
 use rustix::fs::{CWD, RenameFlags};
 use rustix::fs::{Mode, OFlags};
@@ -13,14 +12,9 @@ use std::fs::{DirEntry, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// More new files than this are made durable by one syncfs(2) instead of an fsync(2) each.
 pub(crate) const FEW: usize = 8;
-
-/// Who looks at a lock is waited for so often, and so long each time.
-const LOOKS: usize = 20;
-const A_LOOK: Duration = Duration::from_millis(10);
 
 /// What a no-replace operation met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,23 +81,6 @@ pub fn open_lock_file(path: &Path) -> Result<File> {
 /// As [`open_lock_file`], for a lock that nobody but the owner can take.
 pub fn open_private_lock_file(path: &Path) -> Result<File> {
     lock_file(path, 0o600)
-}
-
-/// Takes a lock for itself alone, and says whether nobody else has it so. Who asks only whether somebody has it holds it with
-/// others, for an instant, and is waited for.
-pub fn lock_despite_lookers(lock: &File) -> bool {
-    for _ in 0..LOOKS {
-        if FileExt::try_lock_exclusive(lock).is_ok() {
-            return true;
-        }
-        // Nobody can share what somebody has alone.
-        if FileExt::try_lock_shared(lock).is_err() {
-            return false;
-        }
-        let _ = FileExt::unlock(lock);
-        std::thread::sleep(A_LOOK);
-    }
-    false
 }
 
 fn lock_file(path: &Path, mode: u32) -> Result<File> {

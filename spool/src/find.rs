@@ -7,13 +7,13 @@ use crate::disk;
 use crate::ended::Wanted;
 use crate::error::{Error, Kind, Result};
 use crate::layout::file;
+use crate::lock;
 use crate::manifest::Manifest;
 use crate::name::{JobName, Platform, WorkerName};
 use crate::place::{End, Place};
 use crate::record::{self, Attempts, BuildResult, Lease, Request};
 use crate::spool::Spool;
 use crate::suggest;
-use fs2::FileExt;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -287,7 +287,7 @@ impl<'s> Build<'s> {
 
     /// Whether a server process holds this active build now.
     pub fn is_served(&self) -> bool {
-        disk::open_dir(&self.dir()).is_ok_and(|dir| FileExt::try_lock_shared(&dir).is_err())
+        disk::open_dir(&self.dir()).is_ok_and(|dir| lock::is_taken(&dir))
     }
 
     /// When its worker was last heard; nothing when nobody ever was.

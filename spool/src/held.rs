@@ -8,11 +8,11 @@ use crate::digest::Sha256;
 use crate::disk;
 use crate::error::{At, Error, Kind, Result};
 use crate::layout::file;
+use crate::lock::Lock;
 use crate::manifest::Manifest;
 use crate::record::{self, Attempts, Lease, Request};
 use crate::spool::Spool;
 use crate::store;
-use fs2::FileExt;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 pub struct HeldBuild<'s> {
     pub(crate) spool: &'s Spool,
     pub(crate) id: BuildId,
-    pub(crate) dir: File,
+    pub(crate) dir: Lock,
 }
 
 /// An artifact that the worker announced.
@@ -55,9 +55,7 @@ impl Spool {
             Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(None),
             other => other.at("open", &path)?,
         };
-        if FileExt::try_lock_exclusive(&dir).is_err() {
-            return Ok(None);
-        }
+        let Some(dir) = Lock::try_alone(dir) else { return Ok(None) };
         let ours = dir.metadata().at("look at", &path)?;
         let there = path.symlink_metadata();
         let same = there.is_ok_and(|there| disk::same_file(&ours, &there));
@@ -65,15 +63,8 @@ impl Spool {
     }
 }
 
-impl Drop for HeldBuild<'_> {
-    fn drop(&mut self) {
-        // Not by closing alone: a process that is being forked somewhere in this one has the handle, too.
-        let _ = FileExt::unlock(&self.dir);
-    }
-}
-
 impl<'s> HeldBuild<'s> {
-    pub(crate) fn new(spool: &'s Spool, id: BuildId, dir: File) -> HeldBuild<'s> {
+    pub(crate) fn new(spool: &'s Spool, id: BuildId, dir: Lock) -> HeldBuild<'s> {
         HeldBuild { spool, id, dir }
     }
 

@@ -39,6 +39,7 @@ pub mod keep;
 pub mod latest;
 pub mod launch;
 pub mod layout;
+pub mod lock;
 pub mod manifest;
 pub mod mend;
 pub mod name;

@@ -2,10 +2,10 @@
 
 use crate::disk;
 use crate::error::{At, Result};
+use crate::lock::{self, Lock};
 use crate::name::{Platform, WorkerName};
 use crate::spool::Spool;
 use crate::{clock, record, wake};
-use fs2::FileExt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -32,7 +32,7 @@ pub struct Seen {
 /// A worker's session: one at a time, for as long as this lives.
 #[derive(Debug)]
 pub struct Session {
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Spool {
@@ -46,23 +46,23 @@ impl Spool {
         platforms: &[Platform],
     ) -> Result<Option<Session>> {
         let path = self.layout().worker_seen(name);
-        let mut lock = disk::open_lock_file(&path)?;
-        if !disk::lock_despite_lookers(&lock) {
+        let Some(lock) = Lock::try_despite_lookers(disk::open_lock_file(&path)?) else {
             let before: Option<Seen> = record::read(&path).unwrap_or_default();
             if before.is_some_and(|before| !instance.is_empty() && before.instance == instance) {
                 wake::tell(&self.layout().wake_worker(name), wake::LEAVE);
             }
             return Ok(None);
-        }
+        };
         let seen = Seen {
             connected: Some(clock::now()),
             instance: instance.to_owned(),
             system: system.clone(),
             platforms: platforms.to_vec(),
         };
-        lock.set_len(0).at("write", &path)?;
-        lock.rewind().at("write", &path)?;
-        lock.write_all(&record::to_bytes(&seen)?).at("write", &path)?;
+        let mut file: &File = &lock;
+        file.set_len(0).at("write", &path)?;
+        file.rewind().at("write", &path)?;
+        file.write_all(&record::to_bytes(&seen)?).at("write", &path)?;
         Ok(Some(Session { _lock: lock }))
     }
 
@@ -70,9 +70,7 @@ impl Spool {
     pub fn seen(&self, name: &WorkerName) -> Result<(Seen, bool)> {
         let path = self.layout().worker_seen(name);
         let Ok(file) = File::open(&path) else { return Ok((Seen::default(), false)) };
-        let connected = FileExt::try_lock_shared(&file).is_err();
-        // Who comes now is not to wait until this is read.
-        drop(file);
+        let connected = lock::is_taken(&file);
         Ok((record::read(&path)?.unwrap_or_default(), connected))
     }
 }

@@ -3,10 +3,10 @@
 use crate::disk;
 use crate::error::{At, Error, Kind, Result};
 use crate::layout::{DIRECTORIES, Layout};
+use crate::lock::{self, Lock};
 use crate::room::Reserve;
 use crate::store::Store;
 use crate::tmp;
-use fs2::FileExt;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -146,42 +146,35 @@ impl Spool {
         self.longest_queue
     }
 
-    /// Takes the lock of those who claim builds; it goes when the file is dropped. Nobody else can open it, so that
+    /// Takes the lock of those who claim builds; it goes when that is dropped. Nobody else can open it, so that
     /// no reader can hold it.
-    pub(crate) fn lock_claims(&self) -> Result<File> {
+    pub(crate) fn lock_claims(&self) -> Result<Lock> {
         let path = self.layout.claim_lock();
-        let lock = disk::open_private_lock_file(&path)?;
-        FileExt::lock_exclusive(&lock).at("lock", &path)?;
-        Ok(lock)
+        Lock::alone(disk::open_private_lock_file(&path)?, &path)
     }
 
-    /// Takes the lock of those who change jobs or fire timers; it goes when the file is dropped.
-    pub fn lock_jobs(&self) -> Result<File> {
+    /// Takes the lock of those who change jobs or fire timers; it goes when that is dropped.
+    pub fn lock_jobs(&self) -> Result<Lock> {
         lock_file(&self.layout.jobs_lock())
     }
 
-    /// Takes the lock of those who add or remove workers; it goes when the file is dropped.
-    pub fn lock_workers(&self) -> Result<File> {
+    /// Takes the lock of those who add or remove workers; it goes when that is dropped.
+    pub fn lock_workers(&self) -> Result<Lock> {
         lock_file(&self.layout.workers_lock())
     }
 
     /// Whether builderd serves it now, as far as this user can see.
     pub fn has_builderd(&self) -> bool {
-        File::open(self.layout.daemon_lock()).is_ok_and(|lock| FileExt::try_lock_shared(&lock).is_err())
+        File::open(self.layout.daemon_lock()).is_ok_and(|file| lock::is_taken(&file))
     }
 
     /// Takes the daemon's lock, or says who has it.
-    pub fn lock_daemon(&self) -> Result<File> {
-        let path = self.layout.daemon_lock();
-        let lock = disk::open_lock_file(&path)?;
-        if !disk::lock_despite_lookers(&lock) {
-            return Err(Error::new(
-                Kind::TryAgain,
-                format!("another builderd serves {}", self.layout.root().display()),
-            )
-            .hint("stop that one first"));
-        }
-        Ok(lock)
+    pub fn lock_daemon(&self) -> Result<Lock> {
+        let file = disk::open_lock_file(&self.layout.daemon_lock())?;
+        Lock::try_despite_lookers(file).ok_or_else(|| {
+            Error::new(Kind::TryAgain, format!("another builderd serves {}", self.layout.root().display()))
+                .hint("stop that one first")
+        })
     }
 
     /// The user and group who own the spool.
@@ -191,10 +184,8 @@ impl Spool {
     }
 }
 
-fn lock_file(path: &Path) -> Result<File> {
-    let lock = disk::open_lock_file(path)?;
-    FileExt::lock_exclusive(&lock).at("lock", path)?;
-    Ok(lock)
+fn lock_file(path: &Path) -> Result<Lock> {
+    Lock::alone(disk::open_lock_file(path)?, path)
 }
 
 fn absolute(root: &Path) -> Result<PathBuf> {

@@ -8,8 +8,8 @@ use crate::digest::Sha256;
 use crate::disk::{self, Linked, Moved};
 use crate::error::{At, Error, Kind, Result};
 use crate::layout::Layout;
+use crate::lock::Lock;
 use crate::tmp::Draft;
-use fs2::FileExt;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
@@ -37,7 +37,7 @@ pub struct Collected {
 /// A shard whose objects can't be collected while this lives.
 struct Shard<'a> {
     store: Store<'a>,
-    lock: File,
+    lock: Lock,
 }
 
 impl<'a> Store<'a> {
@@ -129,8 +129,8 @@ impl<'a> Store<'a> {
     pub fn collect_garbage(&self) -> Result<Collected> {
         let mut collected = Collected::default();
         for dir in self.layout.shards() {
-            let Ok(lock) = disk::open_dir(&dir) else { continue };
-            FileExt::lock_exclusive(&lock).at("lock", &dir)?;
+            let Ok(open) = disk::open_dir(&dir) else { continue };
+            let _lock = Lock::alone(open, &dir)?;
             for name in disk::names(&dir)? {
                 let path = dir.join(name);
                 let Ok(meta) = path.symlink_metadata() else { continue };
@@ -147,15 +147,14 @@ impl<'a> Store<'a> {
 
     fn shard(&self, digest: &Sha256) -> Result<Shard<'a>> {
         let dir = self.layout.shard(&digest.shard());
-        let lock = match disk::open_dir(&dir) {
+        let open = match disk::open_dir(&dir) {
             Err(rustix::io::Errno::NOENT) => {
                 disk::make_dir_synced(&dir)?;
                 disk::open_dir(&dir).at("open", &dir)?
             }
             other => other.at("open", &dir)?,
         };
-        FileExt::lock_shared(&lock).at("lock", &dir)?;
-        Ok(Shard { store: *self, lock })
+        Ok(Shard { store: *self, lock: Lock::shared(open, &dir)? })
     }
 
     fn vanished(&self, digest: &Sha256) -> Error {

@@ -3,7 +3,7 @@
 use crate::disk;
 use crate::error::{At, Error, Kind, Result};
 use crate::layout::Layout;
-use fs2::FileExt;
+use crate::lock::Lock;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 #[derive(Debug)]
 pub struct Draft {
     path: PathBuf,
-    handle: File,
+    handle: Lock,
     published: bool,
 }
 
@@ -29,7 +29,7 @@ impl Draft {
     /// A new file with this content, durable but for its name.
     pub fn file(layout: &Layout, bytes: &[u8], mode: u32) -> Result<Draft> {
         let draft = Draft::locked(layout, |path| disk::create_new(path, mode))?;
-        let mut handle = &draft.handle;
+        let mut handle: &File = draft.handle();
         std::io::Write::write_all(&mut handle, bytes).at("write", &draft.path)?;
         draft.handle.sync_data().at("sync", &draft.path)?;
         Ok(draft)
@@ -49,8 +49,10 @@ impl Draft {
                 Err(e) if e.kind() == Kind::NoInput && layout.tmp().is_dir() => continue,
                 made => made?,
             };
-            let locked = FileExt::try_lock_exclusive(&handle).is_ok();
-            if locked && handle.metadata().is_ok_and(|meta| meta.nlink() > 0) && path.exists() {
+            if let Some(handle) = Lock::try_alone(handle)
+                && handle.metadata().is_ok_and(|meta| meta.nlink() > 0)
+                && path.exists()
+            {
                 return Ok(Draft { path, handle, published: false });
             }
         }
@@ -75,8 +77,6 @@ impl Draft {
     /// It has another name now, so `tmp/` need not be cleaned of it.
     pub fn published(mut self) {
         self.published = true;
-        // Not by closing alone: a process that is being forked somewhere in this one has the handle, too.
-        let _ = FileExt::unlock(&self.handle);
     }
 }
 
@@ -169,14 +169,12 @@ pub(crate) fn is_left_over(path: &Path) -> bool {
 
 /// Locks what nobody is making any more. The lock must be held until it is removed: somebody may have made it a moment ago
 /// and come to the lock only now. What is neither a file nor a directory has none.
-fn seize(path: &Path) -> Option<Option<File>> {
+fn seize(path: &Path) -> Option<Option<Lock>> {
     let meta = path.symlink_metadata().ok()?;
     if !meta.is_dir() && !meta.is_file() {
         return Some(None);
     }
-    let file = File::open(path).ok()?;
-    FileExt::try_lock_exclusive(&file).ok()?;
-    Some(Some(file))
+    Lock::try_alone(File::open(path).ok()?).map(Some)
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 
 use super::remove;
 use super::vary::Names;
-use fs2::FileExt;
 use rustix::process::{Pid, test_kill_process};
 use spool::error::{At, Error, Kind, Result};
+use spool::lock::Lock;
 use spool::name::SecretName;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -28,7 +28,7 @@ const MOST_LEFT: u32 = 10_000;
 /// The worker's directory, locked: two workers never share one.
 pub struct Place {
     root: PathBuf,
-    _lock: File,
+    _lock: Lock,
     temporary: bool,
     /// How many connections were made.
     connections: AtomicU32,
@@ -59,10 +59,10 @@ impl Place {
             .mode(0o600)
             .open(&lock_path)
             .at("open", &lock_path)?;
-        if FileExt::try_lock_exclusive(&lock).is_err() {
-            return Err(Error::new(Kind::TryAgain, format!("another worker uses {}", root.display()))
-                .hint("give each worker a directory of its own with --work"));
-        }
+        let lock = Lock::try_alone(lock).ok_or_else(|| {
+            Error::new(Kind::TryAgain, format!("another worker uses {}", root.display()))
+                .hint("give each worker a directory of its own with --work")
+        })?;
         remove_connections(&root);
         Ok(Place { root, _lock: lock, temporary, connections: AtomicU32::new(0) })
     }
@@ -186,7 +186,7 @@ fn remove_abandoned(base: &Path) {
             && entry.metadata().is_ok_and(|meta| meta.is_dir() && meta.uid() == rustix::process::geteuid().as_raw());
         if ours
             && let Ok(lock) = File::open(entry.path().join("lock"))
-            && FileExt::try_lock_exclusive(&lock).is_ok()
+            && let Some(_lock) = Lock::try_alone(lock)
         {
             remove::or_warn(&entry.path());
         }
@@ -297,11 +297,10 @@ mod tests {
             std::fs::create_dir(place).unwrap();
             std::fs::write(place.join("lock"), "").unwrap();
         }
-        let lock = File::open(left.join("lock")).unwrap();
-        FileExt::lock_exclusive(&lock).unwrap();
+        let lock = Lock::try_alone(File::open(left.join("lock")).unwrap()).unwrap();
         remove_abandoned(base.path());
         assert!(left.exists(), "it may be somebody's in another container");
-        FileExt::unlock(&lock).unwrap();
+        drop(lock);
         remove_abandoned(base.path());
         assert!(!left.exists() && another.exists());
     }

@@ -7,10 +7,10 @@ use crate::build_id::BuildId;
 use crate::disk;
 use crate::error::Result;
 use crate::layout::file::{self, is_earlier_console};
+use crate::lock;
 use crate::name::Platform;
 use crate::place::{End, Ticket};
 use crate::record::{self, Attempts, BuildResult, Request};
-use fs2::FileExt;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -142,7 +142,7 @@ fn active(eye: &mut Eye<'_>, seen: &mut Seen) -> Result<()> {
 }
 
 fn is_locked(dir: &Entry) -> bool {
-    disk::open_dir(&dir.path).is_ok_and(|open| FileExt::try_lock_shared(&open).is_err())
+    disk::open_dir(&dir.path).is_ok_and(|open| lock::is_taken(&open))
 }
 
 fn unserved(eye: &mut Eye<'_>, dir: &Entry, id: &BuildId) -> Result<()> {

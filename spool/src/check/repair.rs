@@ -13,10 +13,10 @@ use crate::disk::{self, Moved};
 use crate::error::{At, Result};
 use crate::job;
 use crate::layout::file;
+use crate::lock::Lock;
 use crate::place::End;
 use crate::spool::Spool;
 use crate::tmp::{self, Draft};
-use fs2::FileExt;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -45,7 +45,7 @@ pub struct Repaired {
 
 /// Keeps others from what is being repaired, while it lives.
 struct Guard {
-    _lock: Option<File>,
+    _lock: Option<Lock>,
 }
 
 impl Spool {
@@ -201,7 +201,7 @@ impl Spool {
         let root = self.layout().root();
         let below: Vec<&OsStr> = path.strip_prefix(root).unwrap_or(path).iter().collect();
         let first = |count: usize| below.iter().take(count).fold(root.to_owned(), |path, part| path.join(part));
-        let held = |lock: File| Some(Guard { _lock: Some(lock) });
+        let held = |lock: Lock| Some(Guard { _lock: Some(lock) });
         if path.file_name().is_some_and(|name| name == ".lock") {
             return Ok(Some(Guard { _lock: None }));
         }
@@ -219,9 +219,7 @@ impl Spool {
 /// Locks a build's directory at once or not at all; one that is none, or is gone, is nobody's.
 fn lock(dir: &Path) -> Result<Option<Guard>> {
     let Ok(open) = disk::open_dir(dir) else { return Ok(Some(Guard { _lock: None })) };
-    if FileExt::try_lock_exclusive(&open).is_err() {
-        return Ok(None);
-    }
+    let Some(open) = Lock::try_alone(open) else { return Ok(None) };
     let ours = open.metadata().at("look at", dir)?;
     let same = dir.symlink_metadata().is_ok_and(|there| disk::same_file(&ours, &there));
     Ok(same.then_some(Guard { _lock: Some(open) }))
@@ -230,6 +228,5 @@ fn lock(dir: &Path) -> Result<Option<Guard>> {
 /// Locks a shard of the store, which nobody keeps locked for long.
 fn lock_waiting(shard: &Path) -> Result<Option<Guard>> {
     let Ok(open) = disk::open_dir(shard) else { return Ok(Some(Guard { _lock: None })) };
-    FileExt::lock_exclusive(&open).at("lock", shard)?;
-    Ok(Some(Guard { _lock: Some(open) }))
+    Ok(Some(Guard { _lock: Some(Lock::alone(open, shard)?) }))
 }

@@ -7,14 +7,14 @@ use crate::disk::{self, Moved};
 use crate::error::Result;
 use crate::find::Build;
 use crate::layout::file;
+use crate::lock::Lock;
 use crate::name::JobName;
 use crate::place::{End, Place};
 use crate::spool::Spool;
 use crate::tmp;
-use fs2::FileExt;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{File, Metadata};
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
@@ -100,16 +100,17 @@ impl Spool {
         let path = self.layout().finished(one.end, &one.id);
         let Ok(dir) = disk::open_dir(&path) else { return Ok(None) };
         let draft = tmp::fresh_path(self.layout());
-        let free = FileExt::try_lock_exclusive(&dir).is_ok() && path.join(file::PINNED).symlink_metadata().is_err();
-        let hidden = free && disk::rename_new(&path, &draft)? == Moved::Yes;
-        Ok(hidden.then_some(Hidden { path: draft, _lock: dir }))
+        let Some(lock) = Lock::try_alone(dir) else { return Ok(None) };
+        let goes = path.join(file::PINNED).symlink_metadata().is_err();
+        let hidden = goes && disk::rename_new(&path, &draft)? == Moved::Yes;
+        Ok(hidden.then_some(Hidden { path: draft, _lock: lock }))
     }
 }
 
 /// A build in `tmp/`, locked: a sweep must not remove anything of it before the month is synced.
 struct Hidden {
     path: PathBuf,
-    _lock: File,
+    _lock: Lock,
 }
 
 fn candidate(build: &Build<'_>, by_disk: bool) -> Candidate {

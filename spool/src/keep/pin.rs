@@ -1,16 +1,15 @@
 //! Builds that are kept by hand.
 
 use crate::disk;
-use crate::error::{At, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::find::Build;
 use crate::layout::file;
+use crate::lock::Lock;
 use crate::place::Place;
 use crate::spool::Spool;
 use crate::{record, tmp};
-use fs2::FileExt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 
 /// `pinned`: why a build is never removed. It is pinned also when nobody can read this.
@@ -62,7 +61,7 @@ impl Spool {
 }
 
 /// Nobody removes it while this is held, and it is still where it was.
-pub(crate) fn lock_ended(build: &Build<'_>) -> Result<File> {
+pub(crate) fn lock_ended(build: &Build<'_>) -> Result<Lock> {
     let Place::Ended(_) = build.place else {
         return Err(Error::new(
             Kind::TryAgain,
@@ -70,10 +69,10 @@ pub(crate) fn lock_ended(build: &Build<'_>) -> Result<File> {
         ));
     };
     let gone = || Error::new(Kind::NoInput, format!("{} was removed", build.id));
-    let dir = disk::open_dir(&build.dir()).map_err(|_| gone())?;
-    FileExt::lock_exclusive(&dir).at("lock", build.dir())?;
+    let path = build.dir();
+    let dir = Lock::alone(disk::open_dir(&path).map_err(|_| gone())?, &path)?;
     let same = |there: std::fs::Metadata| dir.metadata().is_ok_and(|ours| disk::same_file(&ours, &there));
-    match build.dir().symlink_metadata().is_ok_and(same) {
+    match path.symlink_metadata().is_ok_and(same) {
         true => Ok(dir),
         false => Err(gone()),
     }

@@ -14,13 +14,13 @@ use crate::ending::OF_AN_ATTEMPT;
 use crate::error::{At, Error, Kind, Result};
 use crate::held::HeldBuild;
 use crate::layout::file;
+use crate::lock::Lock;
 use crate::name::{JobName, Platform, WorkerName};
 use crate::place::{Priority, Ticket};
 use crate::record::{self, Lease, Request};
 use crate::spool::Spool;
 use crate::tmp::Draft;
 use crate::{clock, wake};
-use fs2::FileExt;
 use std::collections::BTreeSet;
 use std::io::Write;
 
@@ -222,9 +222,7 @@ impl Spool {
             Err(rustix::io::Errno::NOENT) => return Ok(None),
             other => other.at("open", &queued)?,
         };
-        if FileExt::try_lock_exclusive(&dir).is_err() {
-            return Ok(None);
-        }
+        let Some(dir) = Lock::try_alone(dir) else { return Ok(None) };
         let active = self.layout().active(&ticket.id);
         match disk::rename_new(&queued, &active)? {
             Moved::Yes => {}
@@ -257,7 +255,9 @@ impl Spool {
                     continue;
                 }
                 let Ok(dir) = disk::open_dir(&path) else { continue };
-                if FileExt::try_lock_exclusive(&dir).is_ok() && path.is_dir() {
+                if let Some(_lock) = Lock::try_alone(dir)
+                    && path.is_dir()
+                {
                     OF_AN_ATTEMPT.iter().try_for_each(|name| disk::remove_tree(&path.join(name)))?;
                     undone += 1;
                 }
