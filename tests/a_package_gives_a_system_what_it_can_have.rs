@@ -128,9 +128,24 @@ fn a_system_that_is_not_booted_or_odd_gets_what_it_can_have() {
 
     let said = ran("useradd robur; mkdir -p /var/lib/builder/new; chown -R robur: /var/lib/builder
         dpkg --install builder_*.deb; stat -c '%U' /var/lib/builder /var/lib/builder/new; ls /var/lib/builder
-        chown -R -h builder: /var/lib/builder; dpkg-reconfigure builder; test -s /var/lib/builder/format; echo mended");
+        chown -R -H -h builder: /var/lib/builder; dpkg-reconfigure builder; test -s /var/lib/builder/format; echo mended");
     assert!(said.contains("/var/lib/builder belongs to robur and stays as it is"), "{said}");
     assert!(said.contains("\nrobur\nrobur\nnew\n") && said.ends_with("mended\n"), "{said}");
+
+    // The same behind a symlink to another disk.
+    let said = ran("useradd robur; mkdir -p /srv/farm/new; chown -R robur: /srv/farm; ln -s /srv/farm /var/lib/builder
+        dpkg --install builder_*.deb; ls /srv/farm; chown -R -H -h builder: /var/lib/builder; dpkg-reconfigure builder
+        stat -c '%U %a' /srv/farm/format; DEBIAN_FRONTEND=noninteractive dpkg --purge builder");
+    assert!(
+        said.contains("/var/lib/builder belongs to robur and stays as it is") && said.contains("\nnew\n"),
+        "{said}"
+    );
+    assert!(said.contains("\nbuilder 644\n") && !said.contains("not all of"), "{said}");
+    assert!(
+        said.contains(
+            "kept with all that is in them: /var/lib/builder /srv/farm; `rm -r /var/lib/builder /srv/farm && "
+        )
+    );
 
     let said = ran("touch /var/lib/builder; chown 0:0 /var/lib/builder; useradd --system builder
         chown builder: /var/lib/builder; dpkg --install builder_*.deb; dpkg --status builder | grep ^Status

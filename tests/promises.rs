@@ -58,6 +58,7 @@
 //! 33. Builds that wait get workers, started by a command, up to a limit, and whatever that command does:
 //!     `workers_are_launched_when_builds_wait.rs`, `the_example_launches_do_what_they_say.rs`
 //! 34. Who watches the farm is told how it is, and each end is counted once: `who_watches_it_is_told_how_it_is.rs`
+//! 35. A spool may lie behind a symlink, for whatever is done with it: `a_spool_may_lie_behind_a_symlink.rs`
 //!
 //! And at the door: `bad_input_is_refused_in_one_line.rs`, `the_client_finds_what_is_meant.rs`,
 //! `templates_build_what_they_say.rs`, `the_readme_is_true.rs`, `the_manual_names_what_there_is.rs`

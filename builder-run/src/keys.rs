@@ -18,7 +18,7 @@ pub fn run(args: &AuthorizedKeysArgs, config: &Config) -> Result<()> {
     };
     let spool = Spool::open(&args.spool.spool(config)?)?;
     let run = config.forced_command();
-    let root = spool.layout().root().display().to_string();
+    let root = spool.layout().named().display().to_string();
     for (name, worker) in spool.workers()? {
         if let Ok(Worker { key: Some(key), .. }) = worker
             && wanted.as_ref().is_none_or(|wanted| *wanted == key)

@@ -9,6 +9,7 @@ use crate::layout::Layout;
 use crate::name::Platform;
 use crate::role::Roles;
 use crate::room::Reserve;
+use crate::spool::resolved;
 use crate::worker::ForcedCommand;
 use crate::{Spool, record, spool};
 use serde::Deserialize;
@@ -222,8 +223,9 @@ impl Config {
     /// Where builderd of this spool listens. A configured place is that of the configured spool: for another spool it
     /// would be somebody else's builderd, and what is asked there would be done to the wrong spool.
     pub fn socket(&self, root: &Path) -> PathBuf {
+        let is_ours = || matches!((resolved(root), resolved(&self.spool)), (Ok(one), Ok(other)) if one == other);
         match &self.socket {
-            Some(socket) if root == self.spool => socket.clone(),
+            Some(socket) if is_ours() => socket.clone(),
             _ => Layout::new(root).socket(),
         }
     }

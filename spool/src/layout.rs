@@ -87,17 +87,29 @@ pub mod file {
 #[derive(Clone, Debug)]
 pub struct Layout {
     root: PathBuf,
+    named: PathBuf,
 }
 
 impl Layout {
     /// The layout below `root`.
     pub fn new(root: impl Into<PathBuf>) -> Layout {
-        Layout { root: root.into() }
+        let root = root.into();
+        Layout { named: root.clone(), root }
     }
 
-    /// The spool's directory itself.
+    /// The layout below `root`, to which the name `named` leads.
+    pub(crate) fn behind(root: PathBuf, named: PathBuf) -> Layout {
+        Layout { root, named }
+    }
+
+    /// The spool's directory itself, never a symlink.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// The name by which it was opened, for what is written down and used later: a symlink may lead elsewhere by then.
+    pub fn named(&self) -> &Path {
+        &self.named
     }
 
     /// A directory of [`DIRECTORIES`].

@@ -41,8 +41,8 @@ impl Spool {
     /// # Errors
     /// [`Kind::NoInput`] when there is none, [`Kind::Config`] when its format is newer than this program.
     pub fn open(root: &Path) -> Result<Spool> {
-        let root = absolute(root)?;
-        let layout = Layout::new(&root);
+        let layout = Layout::behind(resolved(root)?, absolute(root)?);
+        let root = layout.root();
         let missing = |why: &str| {
             Error::new(Kind::NoInput, format!("there is no spool at {}{why}", root.display()))
                 .hint("make one with `builder init`, or name another with --spool or BUILDER_SPOOL")
@@ -74,13 +74,13 @@ impl Spool {
     /// The root gets mode 0750 when it is made here, everything below is readable for all: whoever may
     /// enter the root may read it.
     pub fn init(root: &Path) -> Result<(Spool, Made)> {
-        let root = absolute(root)?;
-        let layout = Layout::new(&root);
+        let layout = Layout::behind(resolved(root)?, absolute(root)?);
+        let root = layout.root();
         let known = layout.format().exists();
         if known {
-            Spool::open(&root)?;
+            Spool::open(root)?;
         }
-        make_root(&root)?;
+        make_root(root)?;
         if !known && let Some(parent) = root.parent() {
             // Also when it was there: who made it may have died before that was durable.
             disk::sync_dir(parent)?;
@@ -98,7 +98,7 @@ impl Spool {
         if !known {
             tmp::replace_file(&layout, &layout.format(), format!("{FORMAT}\n").as_bytes())?;
         }
-        disk::sync_dir(&root)?;
+        disk::sync_dir(root)?;
         Ok((Spool::at(layout), if known { Made::Completed } else { Made::New }))
     }
 
@@ -190,6 +190,19 @@ fn lock_file(path: &Path) -> Result<Lock> {
 
 fn absolute(root: &Path) -> Result<PathBuf> {
     std::path::absolute(root).at("find", root)
+}
+
+/// Where a spool really is: its root may be a symlink, and nothing below it is followed. One that leads nowhere, or where
+/// this user can't go, is left for others to complain of.
+///
+/// # Errors
+/// When a relative path can't be completed.
+pub fn resolved(root: &Path) -> Result<PathBuf> {
+    let root = absolute(root)?;
+    match root.is_symlink() {
+        true => Ok(root.canonicalize().unwrap_or(root)),
+        false => Ok(root),
+    }
 }
 
 fn make_root(root: &Path) -> Result<()> {

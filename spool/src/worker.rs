@@ -212,7 +212,7 @@ impl Spool {
             }
         }
         text += &format!("{BEGIN}\n");
-        let root = self.layout().root().display().to_string();
+        let root = self.layout().named().display().to_string();
         for (name, worker) in self.workers()?.into_iter().filter(|(name, _)| Some(name) != leaving) {
             if let Ok(Worker { key: Some(key), .. }) = worker {
                 text += &format!("{}\n", authorized_key(&name, &key, run, &root)?);

@@ -105,7 +105,7 @@ fn keys(spool: &Spool, config: &Config, sshd: &Sshd) -> Result<Finding> {
         let file = file.replace("%h", &owner.dir.display().to_string()).replace("%u", &owner.name);
         if file.starts_with('/') { PathBuf::from(file) } else { owner.dir.join(file) }
     };
-    let reads = files.split(' ').map(resolved).any(|file| file == here);
+    let reads = files.split(' ').map(resolved).any(|file| real(&file) == real(&here));
     Ok(match reads {
         true => read_from(spool, &here)?,
         false => Finding::mend(
@@ -117,6 +117,12 @@ fn keys(spool: &Spool, config: &Config, sshd: &Sshd) -> Result<Finding> {
             ),
         ),
     })
+}
+
+/// Where a file is, or would be: there may be symlinks on the way to it.
+fn real(file: &Path) -> PathBuf {
+    let real = |above: &Path| Some(above.canonicalize().ok()?.join(file.strip_prefix(above).ok()?));
+    file.ancestors().find_map(real).unwrap_or_else(|| file.to_owned())
 }
 
 /// Each worker's key must stand there, with its forced command.
