@@ -298,3 +298,21 @@ fn a_worker_that_was_started_anew_does_not_wait_for_what_it_had() {
     assert_eq!(lab.outcome(&id), Outcome::Exited { code: 0 });
     assert_eq!(again.ended(), 0);
 }
+
+/// An sshd that allows one session in a connection lets a worker come back as often as it likes, and send nothing.
+#[test]
+fn who_can_send_nothing_comes_back_less_and_less_often() {
+    let lab = Lab::new();
+    let sshd = lab.sshd_with("MaxSessions 1\n");
+    let key = lab.add_worker("w");
+    lab.job("job", "echo x >x");
+    lab.run("job");
+    let worker = sshd.worker(&lab, "w", &key, &[]);
+    let pauses = || -> Vec<u64> {
+        let said = worker.said();
+        let pause = |line: &str| line.split_once("; coming back in ")?.1.split(' ').next()?.parse().ok();
+        said.lines().filter_map(pause).collect()
+    };
+    wait_for("it has tried often", || pauses().len() > 4);
+    assert_eq!(pauses()[..5], [0, 250, 400, 400, 400], "a fifth of the grace time is the longest: {}", worker.said());
+}

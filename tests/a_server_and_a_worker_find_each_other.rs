@@ -322,6 +322,22 @@ fn sshd_is_asked(site: &Site, names: &dyn Fn(&Site, &str)) {
     names(site, "sshd takes no artifacts");
     with(format!("{before}PubkeyAuthentication no\n"));
     names(site, "sshd takes no keys");
+    // sshd knows their keys, and lets them in no more.
+    for (line, what) in [
+        ("AllowUsers nobody", "by its AllowUsers"),
+        ("DenyUsers nobody *", "by its DenyUsers"),
+        ("AllowGroups nogroup", "by its AllowGroups"),
+        ("DenyGroups r*t", "by its DenyGroups"),
+        ("ForceCommand /bin/false", "sshd runs `/bin/false`"),
+        ("MaxSessions 1", "allows 1 session"),
+        ("PubkeyAcceptedAlgorithms rsa-sha2-512", "of the type ssh-ed25519"),
+        ("Match User root\nAuthenticationMethods publickey,password", "more than a key"),
+    ] {
+        with(format!("{before}{line}\n"));
+        names(site, what);
+    }
+    with(before.replace("PermitRootLogin forced-commands-only", "PermitRootLogin no"));
+    names(site, "lets root log in never");
     with(format!("{before}PasswordAuthentification no\n"));
     names(site, "sshd does not say its settings");
     with(format!(

@@ -20,6 +20,18 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// somebody else.
 const LONGEST_ABSENCE: Duration = Duration::from_secs(24 * 3600);
 
+/// The pause before the first attempt, when so many connections in a row were lost as soon as they were there: an sshd that
+/// allows no uploads lets the worker come back each time.
+pub fn pause_after(short: u32, grace: Duration) -> Duration {
+    let growing = |earlier: u32| FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(earlier));
+    short.checked_sub(2).map_or(Duration::ZERO, growing).min(longest_pause(grace))
+}
+
+/// The longest pause of a worker that is given up after so long; a connection that lasted less has not lasted.
+pub fn longest_pause(grace: Duration) -> Duration {
+    LONGEST_PAUSE.min(grace / 5)
+}
+
 /// What came of it.
 pub enum Back {
     /// The build goes on over a new connection; the server has so many bytes of its console.
@@ -38,15 +50,23 @@ pub struct Reconnect {
 }
 
 impl Reconnect {
-    /// Starts to try.
-    pub fn start(reach: &Arc<Reach>, id: &BuildId, lease: &str, grace: Duration, mailbox: &Mailbox) -> Reconnect {
+    /// Starts to try, after this pause.
+    pub fn start(
+        reach: &Arc<Reach>,
+        id: &BuildId,
+        lease: &str,
+        grace: Duration,
+        pause: Duration,
+        mailbox: &Mailbox,
+    ) -> Reconnect {
         let (post, stop) = (mailbox.post(), Arc::new(AtomicBool::new(false)));
         let number = post.number();
         let trying = Trying {
             reach: reach.clone(),
             id: id.clone(),
             lease: lease.to_owned(),
-            longest_pause: LONGEST_PAUSE.min(grace / 5),
+            first_pause: pause,
+            longest_pause: longest_pause(grace),
             patience: PATIENCE.min(grace / 5).max(Duration::from_secs(1)),
             stop: stop.clone(),
         };
@@ -69,6 +89,7 @@ struct Trying {
     reach: Arc<Reach>,
     id: BuildId,
     lease: String,
+    first_pause: Duration,
     longest_pause: Duration,
     /// For each step of an attempt.
     patience: Duration,
@@ -78,7 +99,10 @@ struct Trying {
 impl Trying {
     /// Nothing when it was stopped.
     fn run(&self) -> Option<Back> {
-        let (start, mut pause) = (Instant::now(), FIRST_PAUSE);
+        if !self.waits(self.first_pause) {
+            return None;
+        }
+        let (start, mut pause) = (Instant::now(), FIRST_PAUSE.max(self.first_pause));
         loop {
             match self.attempt() {
                 Ok(back) => return back,
@@ -86,15 +110,23 @@ impl Trying {
                 Err(e) if start.elapsed() > LONGEST_ABSENCE => return Some(Back::Lost(e)),
                 Err(e) => warn!(build = %self.id, "{e}; trying again"),
             }
-            let until = Instant::now() + scattered(pause.min(self.longest_pause));
-            while Instant::now() < until {
-                if self.is_stopped() {
-                    return None;
-                }
-                std::thread::park_timeout(Duration::from_millis(50).min(pause));
+            if !self.waits(pause.min(self.longest_pause)) {
+                return None;
             }
             pause *= 2;
         }
+    }
+
+    /// False when it was stopped meanwhile.
+    fn waits(&self, pause: Duration) -> bool {
+        let until = Instant::now() + scattered(pause);
+        while Instant::now() < until {
+            if self.is_stopped() {
+                return false;
+            }
+            std::thread::park_timeout(Duration::from_millis(50).min(pause));
+        }
+        true
     }
 
     fn attempt(&self) -> Result<Option<Back>> {
@@ -123,4 +155,17 @@ impl Trying {
 fn scattered(pause: Duration) -> Duration {
     let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0_u8);
     pause - pause / 4 * (random % 100) as u32 / 100
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_cut_off_again_and_again_waits_longer_each_time() {
+        let pauses = |grace: u64| (0..9).map(move |short| pause_after(short, Duration::from_secs(grace)).as_millis());
+        assert!(pauses(300).eq([0, 0, 250, 500, 1000, 2000, 4000, 8000, 16_000]));
+        assert!(pauses(2).eq([0, 0, 250, 400, 400, 400, 400, 400, 400]));
+        assert_eq!(pause_after(u32::MAX, Duration::from_secs(300)), LONGEST_PAUSE);
+    }
 }

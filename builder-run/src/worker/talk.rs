@@ -4,7 +4,7 @@ use super::console::Kept;
 use super::event::{Event, Failure, Mailbox, Post};
 use super::job::Job;
 use super::process::Process;
-use super::reconnect::{Back, Reconnect};
+use super::reconnect::{Back, Reconnect, longest_pause, pause_after};
 use super::session::{Reach, Session};
 use super::sign::sign;
 use super::system::Inputs;
@@ -60,6 +60,10 @@ pub struct Talk<'w> {
     session: Option<Session>,
     grace: Duration,
     reconnect: Option<Reconnect>,
+    /// Since when there is this connection.
+    since: Instant,
+    /// So many connections in a row did not last.
+    short: u32,
     process: Post,
     console: Option<Arc<Kept>>,
     console_sent: bool,
@@ -87,6 +91,8 @@ impl<'w> Talk<'w> {
             grace: session.grace,
             session: Some(session),
             reconnect: None,
+            since: Instant::now(),
+            short: 0,
             process: mailbox.post(),
             console: None,
             console_sent: true,
@@ -202,7 +208,10 @@ impl<'w> Talk<'w> {
                     self.console_sent = true;
                     News::Changed
                 }
-                Event::Uploaded(Ok(())) => News::Uploaded,
+                Event::Uploaded(Ok(())) => {
+                    self.short = 0;
+                    News::Uploaded
+                }
                 Event::Message(message, _) => News::Message(message),
                 Event::Exited => News::Exited,
                 Event::ConsoleEnded => News::ConsoleEnded,
@@ -217,9 +226,11 @@ impl<'w> Talk<'w> {
     }
 
     fn lose(&mut self, why: &str) -> News {
-        warn!(build = %self.job.id, "the connection is lost: {why}");
+        self.short = if self.since.elapsed() < longest_pause(self.grace) { self.short.saturating_add(1) } else { 0 };
+        let (id, pause) = (&self.job.id, pause_after(self.short, self.grace));
+        warn!(build = %id, "the connection is lost: {why}; coming back in {} ms", pause.as_millis());
         (self.session, self.upload) = (None, None);
-        self.reconnect = Some(Reconnect::start(self.reach, &self.job.id, &self.job.lease, self.grace, self.mailbox));
+        self.reconnect = Some(Reconnect::start(self.reach, id, &self.job.lease, self.grace, pause, self.mailbox));
         News::Changed
     }
 
@@ -234,7 +245,7 @@ impl<'w> Talk<'w> {
             Back::Lost(error) => return Err(error),
         };
         info!(build = %self.job.id, console = has, "goes on");
-        self.session = Some(Session::new(*connected, self.mailbox));
+        (self.session, self.since) = (Some(Session::new(*connected, self.mailbox)), Instant::now());
         self.accept();
         if let (Some(session), Some(kept)) = (&self.session, &self.console) {
             self.console_sent = false;

@@ -1,8 +1,9 @@
 //! What sshd would do for a worker: asked of sshd itself, by `sshd -T` (sshd(8)).
 
-use super::Finding;
 use super::server::owner;
+use super::{Finding, login};
 use crate::{program, text};
+use nix::unistd::User;
 use spool::Spool;
 use spool::config::Config;
 use spool::error::{Error, Kind, Result};
@@ -44,9 +45,14 @@ impl Sshd {
                 false => "only the superuser can ask",
             }));
         }
+        Ok(Sshd::of(&done.output))
+    }
+
+    /// What sshd says: a setting a line.
+    pub(super) fn of(said: &str) -> Sshd {
         let setting =
             |line: &str| line.split_once(' ').map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()));
-        Ok(Sshd { settings: done.output.lines().filter_map(setting).collect() })
+        Sshd { settings: said.lines().filter_map(setting).collect() }
     }
 
     /// The first value of a setting.
@@ -62,7 +68,7 @@ impl Sshd {
 
 fn user_of(root: &Path) -> Option<String> {
     let meta = root.metadata().ok()?;
-    nix::unistd::User::from_uid(meta.uid().into()).ok().flatten().map(|user| user.name)
+    User::from_uid(meta.uid().into()).ok().flatten().map(|user| user.name)
 }
 
 /// Whether a worker would get in, as far as sshd's settings go.
@@ -72,22 +78,14 @@ pub fn findings(spool: &Spool, config: &Config, sshd: &Result<Sshd>) -> Result<V
         Err(e) if rustix::process::geteuid().is_root() => return Ok(vec![Finding::failed(e)]),
         Err(e) => return Ok(vec![Finding::unknown("what sshd does for workers", e.to_string())]),
     };
-    let mut findings = vec![keys(spool, config, sshd)?, subsystem(sshd)];
-    if sshd.first("pubkeyauthentication") != Some("yes") {
-        findings.push(Finding::mend("sshd takes no keys", "its settings need `PubkeyAuthentication yes`"));
-    }
-    if sshd
-        .first("authenticationmethods")
-        .is_some_and(|all| !all.split(' ').any(|one| ["any", "publickey"].contains(&one)))
-    {
-        findings.push(Finding::mend("sshd wants more than a key", "workers need `AuthenticationMethods publickey`"));
-    }
+    let owner = owner(spool)?;
+    let mut findings = vec![keys(spool, config, &owner, sshd)?, subsystem(sshd)];
+    findings.extend(login::findings(spool, &owner, sshd));
     Ok(findings)
 }
 
 /// sshd must read the keys that `builder worker add` writes, or ask for them.
-fn keys(spool: &Spool, config: &Config, sshd: &Sshd) -> Result<Finding> {
-    let owner = owner(spool)?;
+fn keys(spool: &Spool, config: &Config, owner: &User, sshd: &Sshd) -> Result<Finding> {
     let command = sshd.first("authorizedkeyscommand").unwrap_or("none");
     if command.contains("authorized-keys") {
         let (program, user) = (command.split(' ').next().unwrap_or_default(), sshd.first("authorizedkeyscommanduser"));
