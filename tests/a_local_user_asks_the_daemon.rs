@@ -343,3 +343,29 @@ fn nobody_can_stand_in_for_builderd() {
     wait_for("it serves", || daemon.said().contains("serves"));
     assert!(daemon.said().contains("somebody listens at"), "{}", daemon.said());
 }
+
+/// Monitoring runs as nobody who owns anything.
+#[test]
+fn who_watches_hears_that_builderd_is_dead_whoever_they_are() {
+    let Some(town) = town() else { return };
+    let watch = |more: &[&str]| town.says(GAMES, &[&["status", "--nagios", "--free", "0,0"], more].concat());
+    let dead = || {
+        let said = watch(&[]);
+        assert_eq!((said.code, said.stdout.as_str()), (2, "BUILDER CRITICAL - builderd does not run\n"), "{said:?}");
+    };
+    dead();
+    let daemon = town.daemon();
+    let well = watch(&[]);
+    assert!(well.code == 0 && well.stdout.starts_with("BUILDER OK"), "{well:?}");
+    // It leaves a socket at which nobody listens.
+    daemon.kill();
+    wait_for("it is gone", || UnixStream::connect(town.socket()).is_err());
+    assert!(town.socket().exists());
+    dead();
+    let wrong = watch(&["--queue", "1"]);
+    assert!(wrong.code == 3 && wrong.stdout.contains("are not two bounds"), "{wrong:?}");
+    // A socket that this user can't reach says nothing of builderd.
+    std::fs::set_permissions(town.lab.path("run"), Permissions::from_mode(0o700)).expect("its mode");
+    let unknown = watch(&[]);
+    assert!(unknown.code == 3 && unknown.stdout.starts_with("BUILDER UNKNOWN - "), "{unknown:?}");
+}

@@ -187,6 +187,63 @@ fn what_is_there_is_not_changed() {
     for (name, code) in [("-x", 64), ("a/b", 65), ("", 65)] {
         assert_eq!(site.set_up_worker(name, &[]).code, code, "{name}");
     }
+    if is_superuser() {
+        let url = site.sshd.url();
+        site.lab
+            .builder(&["setup", "worker", &url, "--platform", "p", "--name", "gtk+3"])
+            .refused(64, "no instance `gtk+3`");
+    }
+}
+
+#[test]
+fn a_setup_that_was_interrupted_is_mended_by_the_next_one() {
+    let site = Site::with_worker();
+    let (private, public) = (site.directory().join("jail1.key"), site.directory().join("jail1.key.pub"));
+    let (key, line) = (std::fs::read(&private).expect("a key"), std::fs::read_to_string(&public).expect("a key"));
+    let other = std::fs::read_to_string(site.lab.key("other").with_extension("pub")).expect("a key");
+    let first = site.set_up_worker("jail1", &[]);
+    // Its public half was not written, or only in part; or it is that of another key.
+    let parts = [None, Some(""), Some(&line[..20]), Some(other.as_str())];
+    for part in parts {
+        match part {
+            Some(part) => std::fs::write(&public, part).expect("a part"),
+            None => std::fs::remove_file(&public).expect("removed"),
+        }
+        let again = site.set_up_worker("jail1", &[]);
+        assert_eq!((again.code, &again.stdout), (0, &first.stdout), "{part:?}: {again:?}");
+        assert_eq!(std::fs::read_to_string(&public).expect("a key"), line);
+    }
+    // A full disk has left nothing in either, or half a key.
+    for (half, part) in [("", ""), ("", line.as_str()), (&String::from_utf8_lossy(&key)[..99], "")] {
+        std::fs::write(&private, half).expect("a part");
+        std::fs::write(&public, part).expect("a part");
+        let broken = site.set_up_worker("jail1", &[]);
+        assert!(broken.stdout.is_empty(), "{broken:?}");
+        broken.refused(65, "jail1.key is no key that can be used");
+    }
+    std::fs::write(&private, &key).expect("the key");
+    assert_eq!(site.set_up_worker("jail1", &[]).stdout, first.stdout);
+    // One that a person has made with a passphrase is theirs to use.
+    let lock = ["-q", "-p", "-P", "", "-N", "secret", "-f"];
+    let locked = Finished::of(Command::new("ssh-keygen").args(lock).arg(&private));
+    assert_eq!(locked.code, 0, "{locked:?}");
+    assert_eq!(site.set_up_worker("jail1", &[]).stdout, first.stdout);
+    std::fs::remove_file(&public).expect("removed");
+    site.set_up_worker("jail1", &[]).refused(65, "it has a passphrase");
+    // An ssh-keygen that is killed, or finds no room, leaves nothing behind.
+    let stub = site.lab.script("ssh-keygen", "#!/bin/sh\ncase \"$*\" in *-t*) for f; do :; done; : >\"$f\"; kill -9 $$ ;; esac\nexec /usr/bin/ssh-keygen \"$@\"\n");
+    make_executable(&stub);
+    let directory = site.directory().display().to_string();
+    let path = stub.parent().expect("a directory").display().to_string();
+    let url = site.sshd.url();
+    let killed = site.types(&format!(
+        "PATH={path}:$PATH builder setup worker {url} --platform {PLATFORM} --name jail2 --directory {directory}"
+    ));
+    assert_ne!(killed.code, 0, "{killed:?}");
+    let names: Vec<_> =
+        std::fs::read_dir(&directory).expect("the files").flatten().map(|one| one.file_name()).collect();
+    assert!(!names.iter().any(|name| name.to_string_lossy().contains("jail2")) && names.len() <= 4, "{names:?}");
+    assert_eq!(site.set_up_worker("jail2", &[]).code, 0);
 }
 
 #[test]
@@ -213,6 +270,19 @@ fn the_doctor_names_what_keeps_a_worker_out() {
     assert!(findings.iter().any(|(state, said)| state == "ok" && said.contains("lets it in")), "{findings:#?}");
     assert!(!work.exists(), "nothing is changed");
     std::fs::write(&settings, &text).expect("settings");
+    // Whatever it does after a build, and however its lines are broken.
+    let lines = |how: &str| text.replace("OPTIONS=", &format!("OPTIONS={how} \\\n  "));
+    for how in ["--keep", "--once", "--keep \\\n --idle 9"] {
+        std::fs::write(&settings, lines(how)).expect("settings");
+        site.is_well(worker);
+    }
+    std::fs::write(&settings, &text).expect("settings");
+    // By the program that builder.toml names.
+    let other = site.lab.script("other", "#!/bin/sh\necho builder-run: no such server >&2; exit 1\n");
+    make_executable(&other);
+    site.lab.configure(&format!("builder_run = \"{}\"\n", other.display()));
+    site.is_to_mend(worker, "no such server");
+    site.lab.configure("");
     // It works: nothing is wrong.
     let running = site.sshd.worker(&site.lab, "jail1", &key, &[]);
     harness::wait_for("it is connected", || site.lab.ok(&["worker", "ls"]).contains("jail1  debian-12  connected"));
@@ -257,6 +327,8 @@ fn clocks_that_are_apart_are_named() {
     site.lab.ok(&["worker", "rm", "jail1"]);
     let file = site.lab.script("jail1.pub", &key);
     site.lab.ok(&["worker", "add", "jail1", "--platform", PLATFORM, file.to_str().expect("UTF-8")]);
+    // On the worker's machine it is the right one.
+    site.lab.configure("");
     // The word has been on its way for some of it.
     let (findings, code) = site.doctor(&["jail1"]);
     let said = &findings.iter().find(|(state, _)| state == "mend").expect("a finding").1;

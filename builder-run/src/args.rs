@@ -82,8 +82,8 @@ pub struct WorkerArgs {
     /// Exit after one build (the default)
     #[arg(long)]
     pub once: bool,
-    /// Connect, say whether builds could come, and go without one
-    #[arg(long, conflicts_with_all = ["keep", "once"])]
+    /// Connect, say whether builds could come, and go without one, whatever else is said
+    #[arg(long)]
     pub check: bool,
     /// Go when there was no build for so many seconds
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]

@@ -3,6 +3,7 @@
 use crate::args::{Cli, Verb};
 use crate::terms::terms;
 use crate::travel::{self, Input, Parcel};
+use crate::verbs;
 use clap::ArgMatches;
 use rustix::process::geteuid;
 use spool::Spool;
@@ -36,7 +37,14 @@ pub fn is_needed(root: &Path, verb: &Verb) -> bool {
 pub fn run(root: &Path, config: &Config, cli: &Cli, typed: &ArgMatches) -> Result<ExitCode> {
     let root = std::path::absolute(root).at("find", root)?;
     let Parcel { command, input, unpack } = travel::pack(cli, typed, false)?;
-    let builderd = reach(&root, &config.socket(&root))?;
+    let socket = config.socket(&root);
+    if let Verb::Status(args) = &cli.verb
+        && args.nagios
+        && door::is_deserted(&socket)
+    {
+        return Ok(verbs::status::without_builderd(args));
+    }
+    let builderd = reach(&root, &socket)?;
     let input: OwnedFd = match input {
         Input::Inherited => io::stdin().as_fd().try_clone_to_owned().at("share", "standard input")?,
         Input::File(file) => file.into(),

@@ -73,6 +73,16 @@ pub fn connect(path: &Path) -> Result<UnixStream> {
     UnixStream::connect(address).at("reach builderd at", path)
 }
 
+/// Whether nobody listens at a path, as far as this user can see: builderd removes its socket when it ends, and one that it has left
+/// refuses.
+pub fn is_deserted(path: &Path) -> bool {
+    match address(path) {
+        Ok((_dir, address)) => UnixStream::connect(address)
+            .is_err_and(|e| matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)),
+        Err(e) => e.kind() == Kind::NoInput,
+    }
+}
+
 /// It must not wait for an answer from somebody who is busy or hangs.
 fn is_served(path: &Path) -> Result<bool> {
     use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, connect, socket};

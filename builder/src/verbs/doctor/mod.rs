@@ -85,9 +85,11 @@ struct Part {
 /// Looks at a worker, or at everything that is set up here. Exits 1 when something is to be mended.
 pub fn run(root: &Path, config: Result<Config>, args: &DoctorArgs) -> Result<ExitCode> {
     let directory = Files::directory(args.directory.as_deref())?;
+    // A worker's machine may have no builder.toml that is right.
+    let program = config.as_ref().map_or_else(|_| Config::default(), Config::clone).builder_run_program();
     let parts = match &args.worker {
-        Some(name) => vec![of_worker(&name.parse()?, &directory)?],
-        None => of_all(root, config, args, &directory)?,
+        Some(name) => vec![of_worker(&name.parse()?, &directory, &program)?],
+        None => of_all(root, config, args, &directory, &program)?,
     };
     match args.json {
         true => out::json(&parts)?,
@@ -97,7 +99,13 @@ pub fn run(root: &Path, config: Result<Config>, args: &DoctorArgs) -> Result<Exi
     Ok(ExitCode::from(u8::from(is_ill)))
 }
 
-fn of_all(root: &Path, config: Result<Config>, args: &DoctorArgs, directory: &Path) -> Result<Vec<Part>> {
+fn of_all(
+    root: &Path,
+    config: Result<Config>,
+    args: &DoctorArgs,
+    directory: &Path,
+    program: &Path,
+) -> Result<Vec<Part>> {
     let workers = worker::all(directory);
     let mut parts = Vec::new();
     if workers.is_empty() || (root.exists() && !server::is_idle(root, &config)) {
@@ -112,13 +120,14 @@ fn of_all(root: &Path, config: Result<Config>, args: &DoctorArgs, directory: &Pa
         parts.push(Part { of: format!("spool {}", root.display()), findings });
     }
     for name in &workers {
-        parts.push(of_worker(name, directory)?);
+        parts.push(of_worker(name, directory, program)?);
     }
     Ok(parts)
 }
 
-fn of_worker(name: &WorkerName, directory: &Path) -> Result<Part> {
-    Ok(Part { of: format!("worker {name}"), findings: worker::findings(name, &Files::of(name, Some(directory))?) })
+fn of_worker(name: &WorkerName, directory: &Path, program: &Path) -> Result<Part> {
+    let findings = worker::findings(name, &Files::of(name, Some(directory))?, program);
+    Ok(Part { of: format!("worker {name}"), findings })
 }
 
 fn page(part: &Part) -> String {

@@ -4,7 +4,6 @@ use super::Finding;
 use crate::verbs::setup::{Address, Files, is_known};
 use crate::{program, text};
 use serde::Deserialize;
-use spool::config::Config;
 use spool::error::{At, Error, Kind, Result};
 use spool::name::WorkerName;
 use std::os::unix::fs::MetadataExt;
@@ -26,8 +25,8 @@ pub fn all(directory: &Path) -> Vec<WorkerName> {
     names
 }
 
-/// What is found.
-pub fn findings(name: &WorkerName, files: &Files) -> Vec<Finding> {
+/// What is found; `program` is the builder-run that asks the server.
+pub fn findings(name: &WorkerName, files: &Files, program: &Path) -> Vec<Finding> {
     let settings = match Settings::read(name, files) {
         Ok(settings) => settings,
         Err(e) => return vec![Finding::failed(&e)],
@@ -45,7 +44,7 @@ pub fn findings(name: &WorkerName, files: &Files) -> Vec<Finding> {
     let can_ask = findings.iter().all(|one| one.is_well());
     findings.push(room(&settings.builds_in(files)));
     if can_ask {
-        findings.extend(server(files, &settings));
+        findings.extend(server(files, &settings, program));
     }
     findings
 }
@@ -69,6 +68,7 @@ impl Settings {
             }
             read => read.at("read", path)?,
         };
+        let text = joined(&text);
         let setting =
             |name: &str| text.lines().rev().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix('='));
         let wrong = |why: String| Error::new(Kind::Config, format!("{}: {why}", path.display()));
@@ -79,6 +79,19 @@ impl Settings {
         let options = words(&words(setting("OPTIONS").unwrap_or_default())?.join(" "))?;
         Ok(Settings { server: server.parse().map_err(|e: Error| wrong(e.to_string()))?, options })
     }
+}
+
+/// A backslash at the end of a line takes the next one to it (systemd.exec(5), EnvironmentFile=).
+fn joined(text: &str) -> String {
+    let mut joined = String::new();
+    for line in text.lines() {
+        let backslashes = line.len() - line.trim_end_matches('\\').len();
+        match backslashes % 2 {
+            1 => joined += &line[..line.len() - 1],
+            _ => joined.extend([line, "\n"]),
+        }
+    }
+    joined
 }
 
 impl Settings {
@@ -126,9 +139,9 @@ struct Found {
     ahead_seconds: Option<f64>,
 }
 
-fn server(files: &Files, settings: &Settings) -> Vec<Finding> {
+fn server(files: &Files, settings: &Settings, program: &Path) -> Vec<Finding> {
     let ours = env!("CARGO_PKG_VERSION");
-    let mut worker = Command::new(Config::default().builder_run_program());
+    let mut worker = Command::new(program);
     worker.args(["worker", "--check", &settings.server.to_string(), "--identity"]).arg(&files.key);
     worker.arg("--known-hosts").arg(&files.known_hosts).args(&settings.options);
     let done = match program::run(&mut worker, "") {
@@ -163,5 +176,24 @@ fn clock(ahead: f64) -> Finding {
             format!("the server's clock is {apart:.0} s {way} this one"),
             "have both set by the network, for example by systemd-timesyncd(8) or ntpd(8)",
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_goes_on_behind_a_backslash_at_its_end() {
+        let table = [
+            ("a\nb\n", "a\nb\n"),
+            ("a \\\n b\nc", "a  b\nc\n"),
+            ("a\\\nb\\\nc\n", "abc\n"),
+            ("a\\\\\nb\n", "a\\\\\nb\n"),
+            ("a\\", "a"),
+        ];
+        for (text, expected) in table {
+            assert_eq!(joined(text), expected, "{text:?}");
+        }
     }
 }

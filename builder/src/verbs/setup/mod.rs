@@ -3,6 +3,7 @@
 
 mod address;
 mod host_key;
+mod key;
 mod server;
 mod worker;
 

@@ -2,16 +2,15 @@
 #![allow(clippy::disallowed_methods)]
 
 use super::host_key::{self, KNOWN_HOSTS};
-use super::{Address, host_name};
+use super::{Address, host_name, key};
 use crate::args::SetupWorkerArgs;
+use crate::out;
 use crate::words::platforms;
-use crate::{out, program};
 use spool::error::{At, Error, Kind, Result};
 use spool::name::{Platform, WorkerName};
 use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// Where the system has them.
 #[cfg(target_os = "freebsd")]
@@ -63,13 +62,6 @@ impl Files {
     pub fn are_systems(&self) -> bool {
         self.directory == Path::new(WORKERS)
     }
-
-    /// The public key, as one line.
-    fn public(&self) -> PathBuf {
-        let mut name = self.key.clone().into_os_string();
-        name.push(".pub");
-        name.into()
-    }
 }
 
 /// Sets up a worker, or says again what the server needs of one that is.
@@ -78,17 +70,29 @@ pub fn run(args: &SetupWorkerArgs) -> Result<()> {
     let platforms = platforms(&args.platforms)?;
     let name = name(args)?;
     let files = Files::of(&name, args.directory.as_deref())?;
-    if cfg!(target_os = "freebsd") && name.as_str().contains(|c: char| !(c.is_ascii_alphanumeric() || c == '_')) {
-        return Err(Error::new(Kind::Usage, format!("rc(8) can have no profile `{name}`"))
-            .hint("give a name of letters, digits and '_' with --name"));
-    }
+    check_service(&name, files.are_systems())?;
     for dir in [Some(files.directory.as_path()), files.key.parent()].into_iter().flatten() {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).at("make", dir)?;
     }
     host_key::pin(&server, args.host_key.as_deref(), &files.known_hosts)?;
-    make_key(&name, &files)?;
+    let public = key::make(&name, &files.key)?;
     write_settings(&server, &platforms, &files)?;
-    out::print(&next_steps(&server, &platforms, &name, &files)?)
+    out::print(&next_steps(&server, &platforms, &name, &files, &public))
+}
+
+/// Whether a service can be named after the worker. systemd escapes `+` in a unit's name, and then no file is named so.
+fn check_service(name: &WorkerName, is_systems: bool) -> Result<()> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let wrong = |what: &str, hint: &str| Err(Error::new(Kind::Usage, format!("{what} `{name}`")).hint(hint));
+    match cfg!(target_os = "freebsd") {
+        true if !name.as_str().chars().all(is_plain) => {
+            wrong("rc(8) can have no profile", "give a name of letters, digits and '_' with --name")
+        }
+        false if is_systems && name.as_str().contains('+') => {
+            wrong("systemd can have no instance", "give a name without '+' with --name")
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The first label of this machine's name, unless another name was given.
@@ -102,16 +106,6 @@ fn name(args: &SetupWorkerArgs) -> Result<WorkerName> {
         Error::new(Kind::Usage, format!("`{}` can't be a worker's name", label.escape_default()))
             .hint("give one with --name")
     })
-}
-
-/// A key that is there is kept: somebody may have let it in already.
-fn make_key(name: &WorkerName, files: &Files) -> Result<()> {
-    if files.key.exists() {
-        return Ok(());
-    }
-    let mut keygen = Command::new("ssh-keygen");
-    keygen.args(["-q", "-t", "ed25519", "-N", "", "-C", name.as_str(), "-f"]).arg(&files.key);
-    program::output(&mut keygen, "").map(drop)
 }
 
 fn write_settings(server: &Address, platforms: &[Platform], files: &Files) -> Result<()> {
@@ -136,8 +130,7 @@ fn write_settings(server: &Address, platforms: &[Platform], files: &Files) -> Re
 }
 
 /// What is to be typed on the server, and then here.
-fn next_steps(server: &Address, platforms: &[Platform], name: &WorkerName, files: &Files) -> Result<String> {
-    let public = std::fs::read_to_string(files.public()).at("read", files.public())?;
+fn next_steps(server: &Address, platforms: &[Platform], name: &WorkerName, files: &Files, public: &str) -> String {
     let platforms: Vec<String> = platforms.iter().map(|platform| format!("--platform {platform}")).collect();
     let platforms = platforms.join(" ");
     let word = |path: &Path| shell_words::quote(&path.display().to_string()).into_owned();
@@ -155,9 +148,25 @@ fn next_steps(server: &Address, platforms: &[Platform], name: &WorkerName, files
         }
     };
     let directory = if is_systems { String::new() } else { format!(" --directory {}", word(&files.directory)) };
-    let public = shell_words::quote(public.trim()).into_owned();
-    Ok(format!(
+    let public = shell_words::quote(public);
+    format!(
         "On the server:\n  echo {public} | builder worker add {name} {platforms}\n\
          Then here:\n  builder doctor {name}{directory}\n  {start}\n"
-    ))
+    )
+}
+
+#[cfg(test)]
+#[cfg(not(target_os = "freebsd"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_systemd_would_change_is_refused_for_its_units_alone() {
+        let check = |name: &str, is_systems| check_service(&name.parse().unwrap(), is_systems);
+        for name in ["jail1", "a.b-c_d"] {
+            assert!(check(name, true).is_ok(), "{name}");
+        }
+        assert!(check("gtk+3", false).is_ok());
+        assert_eq!(check("gtk+3", true).unwrap_err().kind(), Kind::Usage);
+    }
 }

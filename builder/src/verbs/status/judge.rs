@@ -8,6 +8,9 @@ use spool::error::{Error, Kind, Result};
 use spool::platform::State;
 use spool::status::{OfPlatform, Status};
 
+/// The worst that can be wrong.
+pub const NO_BUILDERD: &str = "builderd does not run";
+
 /// How much something is wrong; the numbers are those of the Monitoring Plugins' guidelines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -98,7 +101,7 @@ fn bounds(option: &str, text: &str, parse: impl Fn(&str) -> Result<u64>) -> Resu
 pub fn judge(status: &Status, limits: &Limits, now: Timestamp) -> Vec<(Level, String)> {
     let mut wrong = Vec::new();
     if !status.builderd {
-        wrong.push((Level::Critical, "builderd does not run".to_owned()));
+        wrong.push((Level::Critical, NO_BUILDERD.to_owned()));
     }
     if let Some(short) = &status.disk.short {
         wrong.push((Level::Critical, format!("the disk is full: {short}")));

@@ -38,6 +38,14 @@ pub fn unknown(error: &Error) -> ExitCode {
     nagios::unknown(error)
 }
 
+/// What they are told when builderd would have to say it, and nobody is there.
+pub fn without_builderd(args: &StatusArgs) -> ExitCode {
+    match Limits::of(args) {
+        Ok(_) => nagios::dead(),
+        Err(e) => unknown(&e),
+    }
+}
+
 fn page(status: &Status, wrong: &[(Level, String)], now: Timestamp) -> String {
     let mut page = String::new();
     let platforms = status.platforms.iter().map(|(name, of)| platform(name.as_str(), of, now)).collect::<Vec<_>>();

@@ -1,6 +1,6 @@
 //! One line for Nagios and its like, as the Monitoring Plugins' guidelines have it: a word, why, and figures.
 
-use super::judge::{Bounds, Level, Limits, age, free_percent};
+use super::judge::{Bounds, Level, Limits, NO_BUILDERD, age, free_percent};
 use crate::out;
 use jiff::Timestamp;
 use spool::error::{Error, Result};
@@ -31,6 +31,12 @@ pub fn say(status: &Status, limits: &Limits, wrong: &[(Level, String)], now: Tim
 pub fn unknown(error: &Error) -> ExitCode {
     let _ = out::print(&format!("BUILDER UNKNOWN - {}\n", plain(&error.to_string())));
     ExitCode::from(UNKNOWN)
+}
+
+/// The line when there is nobody who could tell.
+pub fn dead() -> ExitCode {
+    let _ = out::print(&format!("BUILDER CRITICAL - {NO_BUILDERD}\n"));
+    ExitCode::from(Level::Critical as u8)
 }
 
 fn well(status: &Status) -> String {
