@@ -264,6 +264,7 @@ fn scripts_and_hooks_see_the_variables_that_are_said() {
     lab.run("job");
     let launched = lab.path("launched");
     let command = format!("sh -c 'env >{0}.new; mv {0}.new {0}'", launched.display());
+    lab.add_worker(&format!("{PLATFORM}-1"));
     lab.configure(&format!("[launch.{PLATFORM}]\ncommand = \"{command}\"\n"));
     let _daemon = lab.daemon();
     harness::wait_for("a worker is launched", || launched.exists());

@@ -11,8 +11,23 @@ fn launch(command: &Path, more: &str) -> String {
     format!("[launch.{PLATFORM}]\ncommand = \"{}\"\nworker = \"auto\"\n{more}", command.display())
 }
 
-/// A command of ours, which notes that it was called.
+/// Workers with keys, as `builder worker add` makes them.
+fn add_workers(lab: &Lab, stem: &str, platform: &str, count: u32) {
+    for number in 1..=count {
+        let name = format!("{stem}-{number}").parse().expect("a name");
+        let key = format!("ssh-ed25519 {:A<68}", format!("{stem}{number}/").replace('-', "+"));
+        let worker = spool::worker::Worker {
+            added: spool::clock::now(),
+            platforms: vec![platform.parse().expect("a platform")],
+            key: Some(key.parse().expect("a key")),
+        };
+        lab.spool.add_worker(&name, &worker).expect("a worker");
+    }
+}
+
+/// A command of ours, which notes that it was called, and workers for it.
 fn command(lab: &Lab, text: &str) -> std::path::PathBuf {
+    add_workers(lab, "auto", PLATFORM, 10);
     let path =
         lab.script("launch", &format!("#!/bin/sh\necho \"$BUILDER_WORKER\" >>'{}'\n{text}\n", calls(lab).display()));
     make_executable(&path);
@@ -67,6 +82,7 @@ fn nobody_was_launched(lab: &Lab) {
 
 /// A platform that comes behind ours, on which a launch leaves a file of its name.
 fn other(lab: &Lab, name: &str) -> String {
+    add_workers(lab, name, name, 1);
     format!("[launch.{name}]\ncommand = \"touch {}\"\n", lab.path(name).display())
 }
 
@@ -88,9 +104,10 @@ fn builds_that_wait_get_workers_and_no_more_than_may_be() {
     assert!(calls.len() >= 5, "a worker for each build: {calls:?}");
     assert!(daemon.said().contains("is launched by"), "{}", daemon.said());
     wait_for("nobody is waited for", || launches(&lab) == Launches::default() || called(&lab).len() > calls.len());
-    let mut seen = lab.spool.local_workers().expect("the workers");
+    let mut seen = spool::disk::names(&lab.spool.layout().workers()).expect("the workers");
+    seen.retain(|name| name.ends_with(".seen"));
     seen.sort();
-    assert_eq!(seen.iter().map(ToString::to_string).collect::<Vec<_>>(), ["auto-1", "auto-2"]);
+    assert_eq!(seen, ["auto-1.seen", "auto-2.seen"]);
     drop(daemon);
     gone(&lab);
 }
@@ -270,12 +287,32 @@ fn who_does_not_come_in_time_has_failed() {
     lab.run("job");
     let daemon = lab.daemon();
     let late = eventually("it is given up", || launches(&lab).said);
-    assert_eq!(late, "worker auto-1 did not come within 1 s; it has no key here, `builder worker add auto-1`");
+    assert_eq!(late, "worker auto-1 did not come within 1 s");
     let status = lab.ok(&["status"]);
     assert!(status.contains(&format!("1 launch on {PLATFORM} failed: {late}")), "{status}");
     wait_for("it is logged", || {
         daemon.said().contains("a launch has failed, the next is tried in 1000 s: worker auto-1")
     });
+}
+
+#[test]
+fn who_has_no_key_is_not_launched_and_named_at_once() {
+    let lab = Lab::new();
+    let command = command(&lab, "");
+    lab.ok(&["worker", "rm", "auto-1"]);
+    lab.configure(&launch(&command, "patience_seconds = 1000\n"));
+    lab.job("job", "true");
+    lab.run("job");
+    let daemon = lab.daemon();
+    let named = "worker auto-1 is not launched on debian-12: it has no key here, `builder worker add auto-1`";
+    wait_for("it is named", || lab.ok(&["status"]).contains(named));
+    assert_eq!(called(&lab), [""; 0], "{}", daemon.said());
+    let key = lab.key("key").with_extension("pub");
+    lab.ok(&["worker", "add", "auto-1", key.to_str().expect("UTF-8"), "--platform", PLATFORM]);
+    wait_for("it is launched", || called(&lab) == ["auto-1"]);
+    assert!(!lab.ok(&["status"]).contains("has no key"));
+    drop(daemon);
+    lab.check();
 }
 
 #[test]

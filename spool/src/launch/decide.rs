@@ -30,7 +30,8 @@ impl Launches {
         let mut next = self.clone();
         next.forgive_a_clock_that_was_set(now);
         let (came, late) = next.take_stock(rules, need, now);
-        let start = next.choose(need, most, now);
+        let (start, keyless) = next.choose(need, most, now);
+        next.keyless = keyless;
         let gives_up = next.under_way.iter().map(|one| after(one.since, rules.patience()));
         let again = gives_up.chain(next.until.filter(|until| *until > now && !need.waiting.is_empty())).min();
         next.under_way.extend(start.iter().map(|worker| UnderWay { worker: worker.clone(), since: now }));
@@ -77,15 +78,18 @@ impl Launches {
         (came, late)
     }
 
-    fn choose(&self, need: &Need, most: usize, now: Timestamp) -> Vec<WorkerName> {
+    /// Who is to be launched, and who would be as well if it could come in.
+    fn choose(&self, need: &Need, most: usize, now: Timestamp) -> (Vec<WorkerName>, Vec<WorkerName>) {
         let on_trial = self.failures > 0;
         if self.until.is_some_and(|until| until > now) || (on_trial && !self.under_way.is_empty()) {
-            return Vec::new();
+            return (Vec::new(), self.keyless.clone());
         }
         let under_way = self.under_way.iter().map(|one| &one.worker);
         let mut ready: BTreeSet<&WorkerName> = need.free.iter().chain(under_way.clone()).collect();
         let is_candidate = |slot: &&Slot| slot.is_ours && !slot.connected && !slot.quarantined && !slot.is_started;
-        let mut candidates: Vec<&WorkerName> = need.slots.iter().filter(is_candidate).map(|slot| &slot.name).collect();
+        let can_come = need.slots.iter().filter(is_candidate).filter(|slot| slot.has_key);
+        let can_not = need.slots.iter().filter(is_candidate).filter(|slot| !slot.has_key);
+        let mut candidates: Vec<&WorkerName> = can_come.chain(can_not.clone()).map(|slot| &slot.name).collect();
         candidates.retain(|name| !under_way.clone().any(|other| other == *name));
         let mut start = Vec::new();
         // Those for whom only some will do choose first.
@@ -105,13 +109,15 @@ impl Launches {
             wanted => wanted,
         };
         start.extend(candidates.into_iter().take(wanted).cloned());
+        let (keyless, mut start): (Vec<_>, Vec<_>) =
+            start.into_iter().partition(|name| can_not.clone().any(|slot| slot.name == *name));
         if on_trial && !start.is_empty() {
             // One that can't come keeps no other away.
             let turn = self.failures as usize % start.len();
             start.rotate_left(turn);
         }
         start.truncate(if on_trial { most.min(1) } else { most });
-        start
+        (start, keyless)
     }
 }
 
@@ -294,6 +300,25 @@ mod tests {
         let step = launches.decide(&rules, &need, 9, at(0));
         assert_eq!((step.came, step.again), (vec![], Some(at(100))));
         assert_eq!(step.launches.until, Some(at(3600)));
+    }
+
+    #[test]
+    fn who_could_not_come_in_is_not_launched_and_named_at_once() {
+        let mut need = need(3, 1, 0, &[]);
+        need.slots[0].has_key = false;
+        let step = |need: &Need| Launches::default().decide(&rules(3), need, 9, at(0));
+        let one = step(&need);
+        assert_eq!((started(&one).as_str(), one.launches.keyless), ("w-2", vec![]), "another one will do");
+        need.waiting = vec![None; 3];
+        let all = step(&need);
+        assert_eq!((started(&all).as_str(), all.launches.keyless.clone()), ("w-2 w-3", names(&[1])));
+        need.slots.iter_mut().for_each(|slot| slot.has_key = true);
+        let step = all.launches.decide(&rules(3), &need, 9, at(1));
+        assert_eq!((started(&step).as_str(), step.launches.keyless), ("w-1", vec![]), "it has one now");
+        // Nobody is needed.
+        need.slots.iter_mut().for_each(|slot| slot.has_key = false);
+        need.waiting.clear();
+        assert_eq!(all.launches.decide(&rules(3), &need, 9, at(1)).launches.keyless, []);
     }
 
     #[test]

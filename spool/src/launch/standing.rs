@@ -24,6 +24,9 @@ pub struct Launches {
     /// Why the last one has failed, in a line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub said: Option<String>,
+    /// Who would be launched, too, and has no key by which to come in.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub keyless: Vec<WorkerName>,
     /// Who is waited for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub under_way: Vec<UnderWay>,

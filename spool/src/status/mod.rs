@@ -67,6 +67,9 @@ pub struct OfPlatform {
     /// Why the last of them has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub launch_failed: Option<String>,
+    /// Workers that would be launched, and have no key.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub launch_keyless: Vec<WorkerName>,
 }
 
 /// Workers at that moment, each counted once.
@@ -133,6 +136,7 @@ impl Spool {
             launched: launches.under_way.len(),
             launch_failures: launches.failures,
             launch_failed: launches.said,
+            launch_keyless: launches.keyless,
         })
     }
 

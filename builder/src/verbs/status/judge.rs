@@ -130,6 +130,13 @@ pub fn judge(status: &Status, limits: &Limits, now: Timestamp) -> Vec<(Level, St
             };
             wrong.push((Level::Warning, format!("{times} on {platform} failed: {said}")));
         }
+        if let Some(first) = of.launch_keyless.first().filter(|_| of.waiting > 0) {
+            let who = match of.launch_keyless.len() {
+                1 => format!("worker {first} is not launched on {platform}: it has no key"),
+                some => format!("{some} workers are not launched on {platform}: they have no keys"),
+            };
+            wrong.push((Level::Warning, format!("{who} here, `builder worker add {first}`")));
+        }
     }
     if status.workers.quarantined > 0 {
         let workers = text::count(status.workers.quarantined, "worker");
@@ -183,6 +190,7 @@ mod tests {
             launched: 0,
             launch_failures: 0,
             launch_failed: None,
+            launch_keyless: Vec::new(),
         };
         let disk = Disk { bytes: 1000, free_bytes: 500, inodes: 0, free_inodes: 0, short: None };
         let platforms = [("p".parse().unwrap(), of)].into();
@@ -235,6 +243,13 @@ mod tests {
         };
         assert_eq!(launches_fail(1), one(Level::Warning, "2 launches on p failed: no partition"));
         assert_eq!(launches_fail(0), [], "nobody is needed");
+        let keyless = |names: &[&str]| {
+            let names = names.iter().map(|name| name.parse().unwrap()).collect();
+            wrong(|_, of| (of.waiting, of.launch_keyless) = (1, names))
+        };
+        let said = "worker w-1 is not launched on p: it has no key here, `builder worker add w-1`";
+        assert_eq!(keyless(&["w-1"]), one(Level::Warning, said));
+        assert!(keyless(&["w-1", "w-2"])[0].1.starts_with("2 workers are not launched on p: they have no keys here"));
         let both = wrong(|status, _| (status.builderd, status.workers.quarantined) = (false, 1));
         assert_eq!((both.len(), both[0].0), (2, Level::Critical), "the worst first");
     }
