@@ -365,6 +365,38 @@ fn the_doctor_names_what_is_wrong_with_a_server() {
     let config = std::fs::read_to_string(site.lab.config()).unwrap_or_default();
     site.lab.configure(&format!("builder_run = \"{}\"\n", other.display()));
     names(&site, "release 0.0.1");
+    std::fs::write(site.lab.config(), &config).expect("as before");
+    let lock = site.lab.spool.layout().daemon_lock();
+    let release = std::fs::read_to_string(&lock).expect("the release");
+    std::fs::write(&lock, "0.0.1\n").expect("another release");
+    names(&site, "the builderd that runs is of release 0.0.1");
+    std::fs::write(&lock, release).expect("the release");
+    let (secrets, hooks) = (site.lab.path("secrets"), site.lab.path("hooks.d"));
+    std::fs::create_dir_all(secrets.join("job")).expect("a directory");
+    std::fs::write(secrets.join("job/token"), "s3cret").expect("a secret");
+    std::fs::create_dir_all(&hooks).expect("a directory");
+    std::fs::write(hooks.join("notes.txt"), "").expect("no hook");
+    std::fs::write(hooks.join("mail"), "#!/bin/sh\n").expect("a hook");
+    let set =
+        |path: PathBuf, mode: u32| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("a mode");
+    let well = |site: &Site| {
+        set(secrets.clone(), 0o700);
+        set(secrets.join("job"), 0o700);
+        set(secrets.join("job/token"), 0o600);
+        set(hooks.join("mail"), 0o755);
+        assert_eq!(bad(site), [""; 0]);
+    };
+    well(&site);
+    for (path, mode, what) in [
+        (secrets.clone(), 0o755, "secrets can be read or changed by others"),
+        (secrets.join("job"), 0o710, "secrets/job can be read"),
+        (secrets.join("job/token"), 0o640, "secrets/job/token can be read"),
+        (hooks.join("mail"), 0o775, "leaves out the hook"),
+    ] {
+        set(path, mode);
+        names(&site, what);
+        well(&site);
+    }
     site.lab.configure("spoool = 1\n");
     assert!(bad(&site)[0].contains("spoool"), "{:?}", bad(&site));
     std::fs::write(site.lab.config(), config).expect("as before");

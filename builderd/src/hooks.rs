@@ -13,9 +13,8 @@ use spool::config::Config;
 use spool::error::{At, Error, Kind, Result};
 use spool::job::Ended;
 use spool::place::End;
-use spool::{Spool, disk, wake};
+use spool::{Spool, hook, wake};
 use std::collections::BTreeMap;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -105,23 +104,16 @@ impl Hooks {
 
 /// The hooks, in order.
 fn found(directory: &Path) -> Result<Vec<PathBuf>> {
-    let mut names = disk::names(directory)?;
-    names.retain(|name| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b)));
-    names.sort();
-    Ok(names.into_iter().map(|name| directory.join(name)).filter(|path| is_hook(path)).collect())
-}
-
-fn is_hook(path: &Path) -> bool {
-    let Ok(meta) = path.metadata() else { return false };
-    if !meta.is_file() || meta.permissions().mode() & 0o111 == 0 {
-        return false;
-    }
     let me = rustix::process::geteuid().as_raw();
-    let trusted = (meta.uid() == me || meta.uid() == 0) && meta.permissions().mode() & 0o022 == 0;
-    if !trusted {
-        warn!("{} is left out: others than its owner can change it", path.display());
-    }
-    trusted
+    let mut hooks = hook::all(directory)?;
+    hooks.retain(|path| {
+        let trusted = hook::is_trusted(path, me);
+        if !trusted {
+            warn!("{} is left out: others than its owner can change it", path.display());
+        }
+        trusted
+    });
+    Ok(hooks)
 }
 
 /// What a hook is told, beside the build's directory as its only argument.

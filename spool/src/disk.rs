@@ -57,6 +57,12 @@ pub fn create_new(path: &Path, mode: u32) -> Result<File> {
     options.open(path).at("create", path)
 }
 
+/// Gives an open file another content. Nothing is durable, and a crash leaves any part of it.
+pub fn overwrite(mut file: &File, bytes: &[u8]) -> io::Result<()> {
+    file.set_len(0)?;
+    file.write_all(bytes)
+}
+
 /// Opens a file for adding to its end, and makes it when it is missing. Nothing is durable.
 pub fn open_for_appending(path: &Path, mode: u32) -> Result<File> {
     OpenOptions::new().append(true).create(true).mode(mode).open(path).at("open", path)

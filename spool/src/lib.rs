@@ -31,6 +31,7 @@ pub mod error;
 pub mod find;
 pub mod health;
 pub mod held;
+pub mod hook;
 pub mod import;
 pub mod index;
 pub mod inputs;

@@ -28,9 +28,10 @@ pub fn read(directory: &Path, job: &JobName, names: &[SecretName]) -> Result<Vec
         return Ok(Vec::new());
     }
     let dir = directory.join(job.as_str());
+    let me = rustix::process::geteuid().as_raw();
     for private in [directory, &dir] {
         if private.exists() {
-            check_private(private)?;
+            check_private(private, me)?;
         }
     }
     let one = |name: &SecretName| {
@@ -39,17 +40,35 @@ pub fn read(directory: &Path, job: &JobName, names: &[SecretName]) -> Result<Vec
             Error::new(Kind::NoInput, format!("job {job} has no secret {name}"))
                 .hint(format!("put it into {}", path.display()))
         })?;
-        check_private(&path)?;
+        check_private(&path, me)?;
         Ok(Secret { name: name.clone(), content })
     };
     names.iter().map(one).collect()
 }
 
+/// The secrets and directories of secrets that a server of the spool's owner, by this number, would refuse: in a directory that
+/// others can enter nothing more is looked at. Where there is nothing, or this user may not look, there is no fault.
+pub fn faults(directory: &Path, owner: u32) -> Vec<Error> {
+    let names = |dir: &Path| disk::names(dir).unwrap_or_default();
+    let wrong = |path: &Path| check_private(path, owner).err().filter(|e| e.kind() == Kind::Config);
+    let mut faults: Vec<Error> = wrong(directory).into_iter().collect();
+    if !faults.is_empty() {
+        return faults;
+    }
+    for of_job in names(directory).iter().filter(|name| name.parse::<JobName>().is_ok()) {
+        let dir = directory.join(of_job);
+        match wrong(&dir) {
+            Some(fault) => faults.push(fault),
+            None => faults.extend(names(&dir).iter().filter_map(|name| wrong(&dir.join(name)))),
+        }
+    }
+    faults
+}
+
 /// A secret that others can read is none.
-fn check_private(path: &Path) -> Result<()> {
+fn check_private(path: &Path, owner: u32) -> Result<()> {
     let meta = path.symlink_metadata().at("look at", path)?;
-    let me = rustix::process::geteuid().as_raw();
-    if meta.mode() & 0o077 == 0 && (meta.uid() == me || meta.uid() == 0) && !meta.is_symlink() {
+    if meta.mode() & 0o077 == 0 && (meta.uid() == owner || meta.uid() == 0) && !meta.is_symlink() {
         return Ok(());
     }
     Err(Error::new(Kind::Config, format!("{} can be read or changed by others", path.display()))
@@ -77,8 +96,12 @@ mod tests {
             mode(&of_job, 0o700);
             mode(&file, 0o600);
             assert_eq!(read().unwrap()[0].content, b"s3cret\n");
+            assert!(faults(dir.path(), rustix::process::geteuid().as_raw()).is_empty());
             mode(path, 0o750);
             assert_eq!(read().err().unwrap().kind(), Kind::Config, "{}", path.display());
+            let faults = faults(dir.path(), rustix::process::geteuid().as_raw());
+            let named = faults.iter().map(ToString::to_string).collect::<Vec<_>>();
+            assert!(named.len() == 1 && named[0].starts_with(&format!("{} can be", path.display())), "{named:?}");
         }
     }
 }

@@ -168,13 +168,22 @@ impl Spool {
         File::open(self.layout.daemon_lock()).is_ok_and(|file| lock::is_taken(&file))
     }
 
-    /// Takes the daemon's lock, or says who has it.
+    /// The release of the builderd that runs, or of the last one; nothing when it has not said it.
+    pub fn builderd_release(&self) -> Option<String> {
+        let said = disk::read_if_there(&self.layout.daemon_lock(), 64).ok()??;
+        String::from_utf8(said).ok().map(|said| said.trim().to_owned()).filter(|said| !said.is_empty())
+    }
+
+    /// Takes the daemon's lock, and notes its release; or says who has it.
     pub fn lock_daemon(&self) -> Result<Lock> {
         let file = disk::open_lock_file(&self.layout.daemon_lock())?;
-        Lock::try_despite_lookers(file).ok_or_else(|| {
+        let lock = Lock::try_despite_lookers(file).ok_or_else(|| {
             Error::new(Kind::TryAgain, format!("another builderd serves {}", self.layout.root().display()))
                 .hint("stop that one first")
-        })
+        })?;
+        // For people to see; a full disk stops no builderd.
+        let _ = disk::overwrite(&lock, concat!(env!("CARGO_PKG_VERSION"), "\n").as_bytes());
+        Ok(lock)
     }
 
     /// The user and group who own the spool.

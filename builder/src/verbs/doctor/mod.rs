@@ -5,6 +5,7 @@
 mod login;
 mod server;
 mod sshd;
+mod trust;
 mod worker;
 
 pub use server::owner;

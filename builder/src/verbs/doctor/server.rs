@@ -1,6 +1,6 @@
 //! The server's side: its settings, its spool, its programs and its daemon.
 
-use super::{Finding, Sshd, sshd};
+use super::{Finding, Sshd, sshd, trust};
 use crate::program;
 use nix::unistd::User;
 use spool::config::Config;
@@ -23,6 +23,7 @@ pub fn findings(root: &Path, config: Result<Config>, sshd_config: Option<&Path>)
     let mut findings = vec![modes(&spool), disk(&spool), room(&spool), daemon(&spool)];
     findings.extend(programs(&config));
     findings.push(shell(&spool));
+    findings.extend(trust::findings(&spool, &config).unwrap_or_else(|e| vec![Finding::failed(&e)]));
     let asked = Sshd::ask(root, sshd_config);
     findings.extend(sshd(&spool, &config, &asked).unwrap_or_else(|e| vec![Finding::failed(&e)]));
     findings
@@ -82,9 +83,16 @@ fn room(spool: &Spool) -> Finding {
 }
 
 fn daemon(spool: &Spool) -> Finding {
-    match spool.has_builderd() {
-        true => Finding::ok("builderd runs"),
-        false => Finding::mend("builderd does not run", "start it: nothing is due and nothing is mended without it"),
+    let ours = env!("CARGO_PKG_VERSION");
+    match (spool.has_builderd(), spool.builderd_release()) {
+        (false, _) => {
+            Finding::mend("builderd does not run", "start it: nothing is due and nothing is mended without it")
+        }
+        (true, Some(release)) if release == ours => Finding::ok(format!("builderd runs, of release {ours}")),
+        (true, release) => Finding::mend(
+            format!("the builderd that runs is of release {}, and this of {ours}", release.as_deref().unwrap_or("?")),
+            "restart it",
+        ),
     }
 }
 
