@@ -189,3 +189,19 @@ fn a_port_is_made_away_from_its_tree() {
     assert_eq!(left("build-environment"), "===options\nbash-5\nzlib-1\n");
     assert_eq!(std::fs::read_dir(ports.join("misc/figlet")).expect("the port").count(), 0);
 }
+
+/// env(1) finds the shell, and so does the check.
+#[test]
+fn the_shell_behind_env_is_asked_too() {
+    let lab = Lab::new();
+    for first in ["#!/usr/bin/env bash", "#!/usr/bin/env -S bash -eu", "#!/bin/bash"] {
+        let path =
+            lab.script("open", &format!("{first}\n#% template: x\nset -e\nif true; then\n")).display().to_string();
+        let checked = lab.builder(&["template", "check", &path]);
+        assert_eq!(checked.code, 65, "{first}: {checked:?}");
+        assert!(checked.stdout.contains("/bash does not understand it"), "{first}: {checked:?}");
+    }
+    let path =
+        lab.script("open", "#!/usr/bin/env no-such-shell\n#% template: x\nif true; then\n").display().to_string();
+    assert_eq!(lab.builder(&["template", "check", &path]).code, 0, "it is no shell");
+}

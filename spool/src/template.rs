@@ -5,6 +5,7 @@
 //! one that may; a default ends at the first colon with a blank behind it, so that it can be a URL.
 
 mod faults;
+mod habits;
 
 pub use faults::{Fault, faults, shell_of};
 

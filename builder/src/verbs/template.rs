@@ -9,7 +9,7 @@ use spool::error::{At, Error, Kind, Result};
 use spool::template::{self, Fault, Template, Variable};
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Does what the verb says.
@@ -91,23 +91,32 @@ fn check(args: &TemplateFileArgs) -> Result<()> {
     }
 }
 
+/// The program of a path, or of a name in PATH.
+fn installed(shell: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut places = match shell.contains('/') {
+        true => vec![PathBuf::from(shell)],
+        false => std::env::split_paths(&path).map(|dir| dir.join(shell)).collect(),
+    }
+    .into_iter();
+    places.find(|place| place.is_file())
+}
+
 /// What its shell says of it, without executing anything: with a plain word for each variable.
 fn shell_faults(script: &str) -> Result<Vec<Fault>> {
-    let Some(shell) = template::shell_of(script).filter(|shell| Path::new(shell).is_file()) else {
-        return Ok(Vec::new());
-    };
+    let Some(shell) = template::shell_of(script).and_then(installed) else { return Ok(Vec::new()) };
     let values = Template::parse("", script).map(|template| {
         template.variables().into_keys().map(|name| (name.to_owned(), "value".to_owned())).collect::<BTreeMap<_, _>>()
     });
     let filled = template::fill(script, &values.unwrap_or_default(), "debian-12");
-    let mut command = Command::new(shell);
+    let mut command = Command::new(&shell);
     command.arg("-n").env_clear().stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().at("start", shell)?;
+    let mut child = command.spawn().at("start", &shell)?;
     if let Some(mut input) = child.stdin.take() {
         // One that has found a fault does not read on.
         let _ = input.write_all(filled.as_bytes());
     }
-    let output = child.wait_with_output().at("read from", shell)?;
+    let output = child.wait_with_output().at("read from", &shell)?;
     if output.status.success() {
         return Ok(Vec::new());
     }
@@ -115,5 +124,5 @@ fn shell_faults(script: &str) -> Result<Vec<Fault>> {
     let said = said.lines().next().unwrap_or("it does not understand it");
     let line = said.split([':', ' ']).find_map(|word| word.parse().ok()).unwrap_or(1);
     let what = said.rsplit_once(&format!("{line}: ")).map_or(said, |(_, what)| what);
-    Ok(vec![Fault { line, wrong: format!("{shell} does not understand it: {}", text::tame(what)) }])
+    Ok(vec![Fault { line, wrong: format!("{} does not understand it: {}", shell.display(), text::tame(what)) }])
 }

@@ -3,6 +3,7 @@
 //! [`Template::parse`](super::Template::parse) refuses the first thing with which no job could be made; this finds that and what
 //! would make a poor job, each with its line.
 
+use super::habits::habits;
 use super::{PLATFORM, check_declared, declaration, is_name, next_variable};
 use crate::name::Platform;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,16 +22,21 @@ pub fn faults(text: &str) -> Vec<Fault> {
     let mut found = Faults::default();
     found.header(text);
     found.uses(text);
-    found.habits(text);
+    found.all.extend(habits(text));
     found.all.sort();
     found.all
 }
 
-/// The shell that can say whether it understands a script: the interpreter of its first line, when that is one.
+/// The shell that can say whether it understands a script: the interpreter of its first line, when that is one. Behind env(1)
+/// it is a name, to be looked up in PATH.
 pub fn shell_of(text: &str) -> Option<&str> {
     let first = text.lines().next().unwrap_or_default();
     let Some(interpreter) = first.strip_prefix("#!") else { return Some("/bin/sh") };
-    let path = interpreter.split_ascii_whitespace().next()?;
+    let mut words = interpreter.split_ascii_whitespace();
+    let mut path = words.next()?;
+    if path.ends_with("/env") {
+        path = words.find(|word| !word.starts_with('-') && !word.contains('='))?;
+    }
     ["sh", "dash", "bash", "ksh", "zsh"].contains(&path.rsplit('/').next()?).then_some(path)
 }
 
@@ -146,33 +152,6 @@ impl Faults {
             }
         }
     }
-
-    /// What turns failures into successes, and output into nothing.
-    fn habits(&mut self, text: &str) {
-        if shell_of(text).is_none() {
-            return;
-        }
-        let code: Vec<(usize, &str)> =
-            (1..).zip(text.lines().map(str::trim)).filter(|(_, line)| !line.starts_with('#')).collect();
-        let first = text.lines().next().unwrap_or_default();
-        let stops = first.starts_with("#!") && first.contains(" -e")
-            || code.iter().any(|(_, line)| {
-                line.starts_with("set -") && line.split(' ').nth(1).is_some_and(|flags| flags.contains('e'))
-            });
-        if !stops {
-            self.add(1, "a command that fails would not end it; say `set -eu` first");
-        }
-        let leaves = code.iter().find(|(_, line)| line.starts_with("cd ") || line.starts_with("pushd "));
-        let knows = |line: &str| ["$PWD", "${PWD", "$(pwd", "`pwd"].iter().any(|word| line.contains(word));
-        if let Some((number, _)) = leaves
-            && !code.iter().take_while(|(at, _)| at < number).any(|(_, line)| knows(line))
-        {
-            self.add(
-                *number,
-                "it leaves the directory in which output goes, and does not know it any more; say `output=$PWD` before",
-            );
-        }
-    }
 }
 
 /// Whether what follows in a line of shell stands between single quotes: those between double ones are none.
@@ -238,6 +217,9 @@ mod tests {
     fn only_a_shell_is_asked() {
         assert_eq!(shell_of("#!/usr/local/bin/bash -e\n"), Some("/usr/local/bin/bash"));
         assert_eq!(shell_of("#!/usr/bin/env python3\n"), None);
+        assert_eq!(shell_of("#!/usr/bin/env bash\n"), Some("bash"));
+        assert_eq!(shell_of("#! /usr/bin/env -S A=1 bash -eu\n"), Some("bash"));
+        assert_eq!(shell_of("#!/usr/bin/env\n"), None);
         assert_eq!(shell_of("echo\n"), Some("/bin/sh"));
     }
 }
