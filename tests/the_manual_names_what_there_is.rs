@@ -274,3 +274,13 @@ fn scripts_and_hooks_see_the_variables_that_are_said() {
     let argument = std::fs::read_to_string(lab.path("seen.argument")).expect("its argument");
     assert_eq!(argument.trim_end(), build.dir().display().to_string());
 }
+
+/// What a hook is told of why its build was queued.
+#[test]
+fn each_origin_stands_in_the_manual() {
+    let page = include_str!("../man/builderd.8");
+    let (_, rest) = page.split_once(".It Ev BUILDER_ORIGIN\n").expect("the variable");
+    let about = rest.split("\n.It ").next().expect("what it is");
+    let said: BTreeSet<&str> = about.lines().filter_map(|line| line.strip_prefix(".Ql ")?.split(' ').next()).collect();
+    assert_eq!(said, spool::record::Origin::ALL.map(spool::record::Origin::word).into());
+}

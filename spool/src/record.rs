@@ -123,6 +123,10 @@ pub enum Origin {
 }
 
 impl Origin {
+    /// All of them.
+    pub const ALL: [Origin; 6] =
+        [Origin::Timer, Origin::Run, Origin::After, Origin::Retry, Origin::Import, Origin::Rebuild];
+
     /// The word for it.
     pub fn word(self) -> &'static str {
         match self {
