@@ -114,6 +114,11 @@ fn a_sandbox_that_can_t_be_made_takes_no_build() {
     for (words, code, says) in table {
         cellar.refused(words, code, says);
     }
+    for odd in [':', ',', '\\'] {
+        let work = cellar.lab.path(&format!("work/a{odd}b")).display().to_string();
+        let says = format!("has {odd:?} in its path, which mount(8) and systemd-nspawn(1) would misread");
+        cellar.refused(&["--sandbox", "bwrap", "--root", &root, "--work", &work], 64, &says);
+    }
     cellar.refused(&["--root", &root], 64, "--sandbox");
     cellar.refused(&["--cpus", "many"], 64, "--cpus `many` is no number of processors");
     cellar.refused(&["--sandbox", "nspawn", "--root", &root], 64, "needs the superuser");

@@ -68,7 +68,10 @@ impl Cellar {
         command.args(["-c", "ulimit -Sn 1024; exec \"$0\" \"$@\""]).arg(self.lab.path("bin/builder-run"));
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("BUILDER_CONFIG", self.lab.config());
         command.args(["worker", "--platform", PLATFORM, "--local"]).arg(self.lab.root());
-        command.arg("--work").arg(self.lab.path("work/w")).args(words).current_dir("/");
+        if !words.contains(&"--work") {
+            command.arg("--work").arg(self.lab.path("work/w"));
+        }
+        command.args(words).current_dir("/");
         if self.is_somebody_else() {
             command.uid(ORDINARY.0).gid(ORDINARY.1);
         }

@@ -240,10 +240,21 @@ fn root(args: &SandboxArgs, place: &Place, identity: Option<&Path>) -> Result<Ro
     if let Some(key) = identity.filter(|key| key.canonicalize().is_ok_and(|key| key.starts_with(&directory))) {
         return Err(wrong(format!("has the worker's key in it, {}", key.display())).hint("keep the key elsewhere"));
     }
-    if let Some(odd) = directory.to_string_lossy().chars().find(|c| matches!(c, ':' | ',' | '\\') || c.is_control()) {
-        return Err(wrong(format!("has {odd:?} in its path, which mount(8) would misread")));
+    let misread = |odd: char| format!("has {odd:?} in its path, which mount(8) and systemd-nspawn(1) would misread");
+    if let Some(odd) = odd(&directory) {
+        return Err(wrong(misread(odd)));
+    }
+    if let Some(odd) = odd(place.root()) {
+        let work = place.root().display();
+        return Err(Error::new(Kind::Usage, format!("--work {work} {}", misread(odd)))
+            .hint("name another directory with --work"));
     }
     Ok(Root { directory, changes: args.changes.bytes() })
+}
+
+/// What has a meaning between the options of a mount.
+fn odd(path: &Path) -> Option<char> {
+    path.to_string_lossy().chars().find(|c| matches!(c, ':' | ',' | '\\') || c.is_control())
 }
 
 /// The first line in which a program says which it is.
