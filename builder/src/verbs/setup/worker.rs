@@ -100,7 +100,9 @@ pub fn run(args: &SetupWorkerArgs) -> Result<()> {
     make_key(&name, &files)?;
     match (user, files.key.parent()) {
         (Some(Some(user)), Some(keys)) => rc::give(keys, user.uid.as_raw(), user.gid.as_raw())?,
-        (Some(_), _) => {}
+        (Some(_), _) => out::hint(&format!(
+            "rc.conf has a jail for each build of {name}, which needs an address: `sysrc builder_worker_{name}_jail_flags='-a ADDRESS'`"
+        )),
         (None, _) => write_settings(&server, &platforms, &files)?,
     }
     out::print(&next_steps(&server, &platforms, &name, &files)?)
