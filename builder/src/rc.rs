@@ -197,6 +197,7 @@ mod tests {
         std::fs::write(&key, "").unwrap();
         let mode = |path: &Path, mode: u32| std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
         let (mine, other) = (key.metadata().unwrap().uid(), u32::MAX - 1);
+        mode(dir.path(), 0o700);
         mode(&key, 0o600);
         assert_eq!((barrier(&key, mine), barrier(&key, other)), (None, Some(dir.path().to_owned())));
         mode(dir.path(), 0o711);

@@ -219,7 +219,7 @@ impl Pf {
         }
         let fits = |rule: &&Rule| rule.fits(way, on, &now, tag.as_deref());
         let mut fitting = self.rules.iter().filter(fits);
-        let last = self.rules.iter().filter(fits).last();
+        let last = self.rules.iter().rfind(fits);
         match fitting.find(|rule| rule.is_quick).or(last) {
             Some(rule) if !rule.passes => return None,
             // What no rule is about passes, and makes no state unless it was translated.
