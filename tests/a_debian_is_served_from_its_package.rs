@@ -304,12 +304,13 @@ fn the_doctor_names_what_to_do(debian: &Debian) {
     debian.waits("builder doctor | grep 'it is connected to ssh://builder@localhost now'");
 
     debian.ok("systemctl stop builder-worker@jail1; cd /etc/ssh/sshd_config.d; mv builder.conf /root
-         echo 'AuthorizedKeysFile /etc/ssh/keys/%u' > mine.conf; systemctl reload ssh");
+         printf 'AuthorizedKeysFile /etc/ssh/keys/%%u\nAllowUsers root\n' > mine.conf; systemctl reload ssh");
     let (faults, _) = doctor(1);
-    let [server, worker] = &faults[..] else { panic!("{faults:?}") };
-    assert!(server.starts_with("sshd does not know the workers' keys; its settings need `"), "{server}");
+    let [keys, users, worker] = &faults[..] else { panic!("{faults:?}") };
+    assert!(keys.starts_with("sshd does not know the workers' keys; its settings need `"), "{keys}");
     assert!(worker.starts_with("can't connect to ssh://builder@localhost"), "{worker}");
-    let settings: Vec<&str> = server.split('`').skip(1).step_by(2).collect();
+    let needed = [keys, users].map(|fault| fault.split_once("its settings need ").expect("what it needs").1);
+    let settings: Vec<&str> = needed.iter().flat_map(|needed| needed.split('`').skip(1).step_by(2)).collect();
     debian.ok(&format!(
         "printf '%s\\n' '{}' >> /etc/ssh/sshd_config.d/mine.conf; systemctl reload ssh",
         settings.join("' '")
