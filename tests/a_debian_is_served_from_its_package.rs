@@ -339,7 +339,7 @@ fn a_purge_leaves_the_spool(debian: &Debian) {
     }
     assert!(said.contains("builder: builds that run: 1; "), "{said}");
     assert!(
-        said.contains("kept with all that is in them: /var/lib/builder /etc/builder; `rm -r /var/lib/builder "),
+        said.contains("kept with all that is in them: /var/lib/builder /var/lib/builder-worker /etc/builder; `rm -r "),
         "{said}"
     );
     assert_eq!(debian.ok("cd /var/lib/builder; find done failed jobs store -type f | sort | xargs sha256sum"), before);
