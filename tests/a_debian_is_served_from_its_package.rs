@@ -253,7 +253,8 @@ fn documented_drop_ins() -> Vec<&'static str> {
     let manual = include_str!("../man/builderd.8");
     let section = manual.split("\n.Sh ").find(|section| section.starts_with("SERVICE MANAGERS\n")).expect("a section");
     let blocks = section.split("\n.Bd -literal -offset indent\n").skip(1);
-    blocks.map(|block| block.split("\n.Ed\n").next().expect("a block")).collect()
+    let blocks = blocks.map(|block| block.split("\n.Ed\n").next().expect("a block"));
+    blocks.filter(|block| block.starts_with("[Service]\n")).collect()
 }
 
 /// Neither a hook gets at the network nor a launch at docker's socket before the manual's drop-ins are there; then both do, the
