@@ -128,13 +128,13 @@ fn a_system_that_is_not_booted_or_odd_gets_what_it_can_have() {
 
     let said = ran("useradd robur; mkdir -p /var/lib/builder/new; chown -R robur: /var/lib/builder
         dpkg --install builder_*.deb; stat -c '%U' /var/lib/builder /var/lib/builder/new; ls /var/lib/builder
-        chown -R -H -h builder: /var/lib/builder; dpkg-reconfigure builder; test -s /var/lib/builder/format; echo mended");
+        chown -R -h builder: /var/lib/builder/; dpkg-reconfigure builder; test -s /var/lib/builder/format; echo mended");
     assert!(said.contains("/var/lib/builder belongs to robur and stays as it is"), "{said}");
     assert!(said.contains("\nrobur\nrobur\nnew\n") && said.ends_with("mended\n"), "{said}");
 
     // The same behind a symlink to another disk.
     let said = ran("useradd robur; mkdir -p /srv/farm/new; chown -R robur: /srv/farm; ln -s /srv/farm /var/lib/builder
-        dpkg --install builder_*.deb; ls /srv/farm; chown -R -H -h builder: /var/lib/builder; dpkg-reconfigure builder
+        dpkg --install builder_*.deb; ls /srv/farm; chown -R -h builder: /var/lib/builder/; dpkg-reconfigure builder
         stat -c '%U %a' /srv/farm/format; DEBIAN_FRONTEND=noninteractive dpkg --purge builder");
     assert!(
         said.contains("/var/lib/builder belongs to robur and stays as it is") && said.contains("\nnew\n"),
@@ -171,12 +171,9 @@ fn sshd_is_never_left_with_a_configuration_that_it_does_not_take() {
          dpkg-reconfigure builder; ls /etc/ssh/sshd_config.d; printf '#!/bin/sh\n' > /usr/sbin/sshd; dpkg-reconfigure builder
          ls {drop_in}; dpkg --purge builder; ls /etc/ssh/sshd_config.d; echo end"
     ));
-    assert_eq!(said.matches("and no worker gets in").count(), 2, "it is tried again: {said}");
+    assert_eq!(said.matches("says whether workers get in without it").count(), 2, "it is tried again: {said}");
     assert!(said.contains(&format!("\n{drop_in}\n")), "as soon as it is understood it is back: {said}");
-    assert!(
-        said.contains("and no worker gets in: line 9: no such word") && said.contains("builder.conf.disabled"),
-        "{said}"
-    );
+    assert!(said.contains("builder.conf.disabled now: line 9: no such word"), "{said}");
     assert!(said.ends_with("\nend\n") && !said.ends_with("disabled\nend\n"), "{said}");
     let said = ran(&format!(
         "echo Nonsense yes >> /etc/ssh/sshd_config; dpkg --install builder_*.deb; ls {drop_in}; tail -n 1 /etc/ssh/sshd_config"

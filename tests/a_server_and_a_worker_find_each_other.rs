@@ -428,10 +428,10 @@ fn sshd_is_asked(site: &Site, names: &dyn Fn(&Site, &str)) {
     names(site, "sshd takes no keys");
     // sshd knows their keys, and lets them in no more.
     for (line, what) in [
-        ("AllowUsers nobody", "by its AllowUsers"),
-        ("DenyUsers nobody *", "by its DenyUsers"),
-        ("AllowGroups nogroup", "by its AllowGroups"),
-        ("DenyGroups r*t", "by its DenyGroups"),
+        ("AllowUsers nobody backup@10.*", "its settings need `AllowUsers root`"),
+        ("DenyUsers nobody *", "take `DenyUsers *` out"),
+        ("AllowGroups nogroup", "its settings need `AllowGroups root`"),
+        ("AllowUsers nobody r?ot@10.*\nDenyUsers root?\nDenyGroups nogroup roo*", "take `DenyGroups roo*` out"),
         ("ForceCommand /bin/false", "sshd runs `/bin/false`"),
         ("MaxSessions 1", "allows 1 session"),
         ("PubkeyAcceptedAlgorithms rsa-sha2-512", "of the type ssh-ed25519"),

@@ -1,18 +1,17 @@
-//! Whom sshd lets log in, with which keys and for what: settings that keep workers out although it knows their keys
+//! With which keys sshd lets the spool's owner log in, and for what: settings that keep workers out although it knows their keys
 //! (sshd_config(5)).
 
+use super::admission::{self, is_like};
 use super::{Finding, Sshd};
 use crate::program;
-use nix::unistd::{Group, User, getgrouplist};
+use nix::unistd::User;
 use spool::Spool;
 use std::collections::BTreeSet;
-use std::ffi::CString;
 use std::process::Command;
 
 /// By which workers come in.
 struct Account {
     name: String,
-    groups: Vec<String>,
     is_root: bool,
     /// Nobody may come in by it where sshd does not ask PAM.
     is_locked: bool,
@@ -23,23 +22,13 @@ pub fn findings(spool: &Spool, owner: &User, sshd: &Sshd) -> Vec<Finding> {
     let workers = spool.workers().unwrap_or_default();
     let keys = workers.values().filter_map(|worker| worker.as_ref().ok()?.key.as_ref());
     let kinds = keys.filter_map(|key| key.to_string().split(' ').next().map(str::to_owned)).collect();
-    let account = Account {
-        name: owner.name.clone(),
-        groups: groups(owner),
-        is_root: owner.uid.is_root(),
-        is_locked: is_locked(&owner.name),
-    };
-    let faults = faults(sshd, &account, &kinds);
+    let account = Account { name: owner.name.clone(), is_root: owner.uid.is_root(), is_locked: is_locked(&owner.name) };
+    let mut faults = faults(sshd, &account, &kinds);
+    faults.extend(admission::keeps_out(sshd, owner));
     match faults.is_empty() {
         true => vec![Finding::ok(format!("sshd lets {} log in with a key", account.name))],
         false => faults,
     }
-}
-
-fn groups(user: &User) -> Vec<String> {
-    let all = CString::new(user.name.as_str()).ok().and_then(|name| getgrouplist(&name, user.gid).ok());
-    let name = |gid| Group::from_gid(gid).ok().flatten().map(|group| group.name);
-    all.unwrap_or_default().into_iter().filter_map(name).collect()
 }
 
 /// As systemd-sysusers(8) makes accounts: in shadow(5), what can be no password begins with an exclamation mark.
@@ -61,9 +50,6 @@ fn faults(sshd: &Sshd, account: &Account, kinds: &BTreeSet<String>) -> Vec<Findi
         .is_some_and(|all| !all.split(' ').any(|one| ["any", "publickey"].contains(&one)))
     {
         fault("sshd wants more than a key".into(), "workers need `AuthenticationMethods publickey`".into());
-    }
-    if let Some(by) = kept_out_by(sshd, account) {
-        fault(format!("sshd does not let {name} log in, by its {by}"), format!("let {name} in there"));
     }
     if account.is_root && sshd.first("permitrootlogin") == Some("no") {
         fault(
@@ -100,30 +86,6 @@ fn faults(sshd: &Sshd, account: &Account, kinds: &BTreeSet<String>) -> Vec<Findi
     faults
 }
 
-/// The setting that does, in the order in which sshd asks them. One that speaks of the user from some host alone is
-/// believed to speak of no worker's when it denies, and of theirs when it allows.
-fn kept_out_by(sshd: &Sshd, account: &Account) -> Option<&'static str> {
-    let list =
-        |name: &str| -> Vec<String> { sshd.all(name).flat_map(str::split_whitespace).map(str::to_owned).collect() };
-    let is_user = |pattern: &str, host_counts: bool| match pattern.rsplit_once('@') {
-        Some((user, host)) => (host_counts || host == "*") && matches(&account.name, user),
-        None => matches(&account.name, pattern),
-    };
-    let in_group = |pattern: &String| account.groups.iter().any(|group| matches(group, pattern));
-    if list("denyusers").iter().any(|pattern| is_user(pattern, false)) {
-        return Some("DenyUsers");
-    }
-    let allowed = list("allowusers");
-    if !allowed.is_empty() && !allowed.iter().any(|pattern| is_user(pattern, true)) {
-        return Some("AllowUsers");
-    }
-    if list("denygroups").iter().any(in_group) {
-        return Some("DenyGroups");
-    }
-    let allowed = list("allowgroups");
-    (!allowed.is_empty() && !allowed.iter().any(in_group)).then_some("AllowGroups")
-}
-
 /// Whether a signature by such a key is. RSA keys sign in other ways than their type says.
 fn is_accepted(sshd: &Sshd, kind: &str) -> bool {
     let accepted = sshd.first("pubkeyacceptedalgorithms").or_else(|| sshd.first("pubkeyacceptedkeytypes"));
@@ -132,25 +94,8 @@ fn is_accepted(sshd: &Sshd, kind: &str) -> bool {
         _ => &[kind],
     };
     accepted.is_none_or(|accepted| {
-        accepted.split(',').any(|pattern| by.iter().any(|algorithm| matches(algorithm, pattern)))
+        accepted.split(',').any(|pattern| by.iter().any(|algorithm| is_like(pattern.as_bytes(), algorithm.as_bytes())))
     })
-}
-
-/// As ssh_config(5) has it, "PATTERNS": `*` stands for any characters, `?` for one.
-fn matches(text: &str, pattern: &str) -> bool {
-    let (mut text, mut pattern) = (text, pattern.chars());
-    loop {
-        let Some(next) = pattern.next() else { return text.is_empty() };
-        if next == '*' {
-            let rest = pattern.as_str().trim_start_matches('*');
-            return text.char_indices().map(|(at, _)| at).chain([text.len()]).any(|at| matches(&text[at..], rest));
-        }
-        let mut left = text.chars();
-        match left.next() {
-            Some(c) if next == '?' || c == next => text = left.as_str(),
-            _ => return false,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -168,8 +113,7 @@ mod tests {
     }
 
     fn builder() -> Account {
-        let groups = vec!["builder".to_owned(), "adm".to_owned()];
-        Account { name: "builder".into(), groups, is_root: false, is_locked: true }
+        Account { name: "builder".into(), is_root: false, is_locked: true }
     }
 
     #[test]
@@ -177,11 +121,6 @@ mod tests {
         for (setting, what) in [
             ("pubkeyauthentication no", "takes no keys"),
             ("authenticationmethods publickey,password", "more than a key"),
-            ("allowusers admin\nallowusers robur", "AllowUsers"),
-            ("denyusers admin\ndenyusers b*r", "DenyUsers"),
-            ("denyusers builder@*", "DenyUsers"),
-            ("allowgroups ssh", "AllowGroups"),
-            ("denygroups ad?", "DenyGroups"),
             ("usepam no", "is locked"),
             ("maxsessions 1", "allows 1 session"),
             ("maxsessions 0", "allows 0 session"),
@@ -204,28 +143,11 @@ mod tests {
         assert_eq!(named(&open, "usepam no\n"), [""; 0]);
         for setting in [
             "",
-            "allowusers admin\nallowusers builder",
-            "allowusers build??@192.0.2.*",
-            "denyusers builder@192.0.2.1",
-            "allowgroups ssh\nallowgroups b*",
-            "denygroups builders",
             "maxsessions 2",
             "authenticationmethods publickey,password publickey",
             "pubkeyacceptedalgorithms ssh-*,rsa-sha2-512",
         ] {
             assert_eq!(named(&builder(), &format!("{setting}\n")), [""; 0], "{setting}");
-        }
-    }
-
-    #[test]
-    fn a_pattern_matches_all_of_a_word() {
-        for (text, pattern) in
-            [("a", "a"), ("", ""), ("", "*"), ("abc", "a*"), ("abc", "*c"), ("abc", "a?c"), ("aab", "*ab")]
-        {
-            assert!(matches(text, pattern), "{text} {pattern}");
-        }
-        for (text, pattern) in [("a", ""), ("a", "b"), ("abc", "a?"), ("abc", "*b"), ("", "?"), ("ab", "a*c")] {
-            assert!(!matches(text, pattern), "{text} {pattern}");
         }
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! It changes nothing. What is in the spool, `builder check` looks at.
 
+mod admission;
 mod login;
+mod profile;
 mod server;
 mod sshd;
 mod trust;
