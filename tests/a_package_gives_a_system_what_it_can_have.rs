@@ -126,9 +126,11 @@ fn a_system_that_is_not_booted_or_odd_gets_what_it_can_have() {
     assert!(!said.contains("/etc/builder"), "nothing is left there: {said}");
     assert!(said.trim_end().rsplit('\n').next().is_some_and(|build| build.contains("-job@debian-12-")), "{said}");
 
-    let said = ran("useradd robur; mkdir -p /var/lib/builder/new; chown -R robur: /var/lib/builder
+    let said = ran(
+        "useradd robur; mkdir -p /var/lib/builder/new; chown -R robur: /var/lib/builder
         dpkg --install builder_*.deb; stat -c '%U' /var/lib/builder /var/lib/builder/new; ls /var/lib/builder
-        chown -R -h builder: /var/lib/builder/; dpkg-reconfigure builder; test -s /var/lib/builder/format; echo mended");
+        chown -R -h builder: /var/lib/builder/; dpkg-reconfigure builder; test -s /var/lib/builder/format; echo mended",
+    );
     assert!(said.contains("/var/lib/builder belongs to robur and stays as it is"), "{said}");
     assert!(said.contains("\nrobur\nrobur\nnew\n") && said.ends_with("mended\n"), "{said}");
 
