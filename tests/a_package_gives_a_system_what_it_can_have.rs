@@ -156,12 +156,9 @@ fn sshd_is_never_left_with_a_configuration_that_it_does_not_take() {
          dpkg-reconfigure builder; ls /etc/ssh/sshd_config.d; printf '#!/bin/sh\n' > /usr/sbin/sshd; dpkg-reconfigure builder
          ls {drop_in}; dpkg --purge builder; ls /etc/ssh/sshd_config.d; echo end"
     ));
-    assert_eq!(said.matches("and no worker gets in").count(), 2, "it is tried again: {said}");
+    assert_eq!(said.matches("says whether workers get in without it").count(), 2, "it is tried again: {said}");
     assert!(said.contains(&format!("\n{drop_in}\n")), "as soon as it is understood it is back: {said}");
-    assert!(
-        said.contains("and no worker gets in: line 9: no such word") && said.contains("builder.conf.disabled"),
-        "{said}"
-    );
+    assert!(said.contains("builder.conf.disabled now: line 9: no such word"), "{said}");
     assert!(said.ends_with("\nend\n") && !said.ends_with("disabled\nend\n"), "{said}");
     let said = ran(&format!(
         "echo Nonsense yes >> /etc/ssh/sshd_config; dpkg --install builder_*.deb; ls {drop_in}; tail -n 1 /etc/ssh/sshd_config"

@@ -5,6 +5,7 @@
 
 use harness::cellar::Cellar;
 use harness::{Finished, Lab, Running, make_executable, wait_for};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -47,7 +48,11 @@ impl Place {
     fn command(&self, words: &[&str]) -> Command {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../debian/worker-root");
         let mut command = Command::new("sh");
-        command.arg(script).args(words).current_dir(self.lab().path(""));
+        command
+            .args(["-c", "umask 077; exec sh \"$@\"", "sh"])
+            .arg(script)
+            .args(words)
+            .current_dir(self.lab().path(""));
         command.env("PATH", format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", self.lab().path("programs").display()));
         command
     }
@@ -86,6 +91,8 @@ fn a_root_is_made_of_the_systems_own_sources_and_builds_run_in_it() {
     );
     let sources = "deb http://mirror/d/ bookworm main\ndeb http://mirror/d/ bookworm-updates main\ndeb http://mirror/s/ bookworm-security main\n";
     assert!(calls.ends_with(sources), "{calls}");
+    let hosts = place.made().join("etc/hosts").metadata().expect("it");
+    assert_eq!(hosts.permissions().mode() & 0o777, 0o644, "whatever the umask");
     let passwd = std::fs::read_to_string(place.made().join("etc/passwd")).expect("users");
     assert!(passwd.ends_with("\nbuilder:x:1000:1000:builds:/nonexistent:/bin/sh\n"), "{passwd}");
     std::fs::remove_dir_all(place.cellar.root()).expect("the first root");
@@ -98,9 +105,12 @@ fn a_root_is_made_of_the_systems_own_sources_and_builds_run_in_it() {
 fn a_mirror_that_is_named_is_the_only_one_and_unknown_suites_are_mmdebstraps() {
     let place = Place::new();
     assert_eq!(place.run(&["--mirror", "http://mine/d", "new-root", "noble"]).code, 0);
-    assert!(place.calls().ends_with("deb http://mine/d noble main\n"), "{}", place.calls());
-    assert_eq!(place.run(&["new-root", "noble"]).code, 0);
-    assert!(place.calls().ends_with(".tar\n"), "{}", place.calls());
+    assert!(place.calls().ends_with("deb http://mine/d noble main universe\n"), "{}", place.calls());
+    for (suite, components) in [("noble", "main,universe"), ("forky", "main")] {
+        assert_eq!(place.run(&["new-root", suite]).code, 0);
+        let call = format!("--components={components} --format=tar {suite} ");
+        assert!(place.calls().contains(&call) && place.calls().ends_with(".tar\n"), "{}", place.calls());
+    }
 }
 
 #[test]

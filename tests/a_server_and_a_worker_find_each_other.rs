@@ -322,6 +322,10 @@ fn sshd_is_asked(site: &Site, names: &dyn Fn(&Site, &str)) {
     names(site, "sshd takes no artifacts");
     with(format!("{before}PubkeyAuthentication no\n"));
     names(site, "sshd takes no keys");
+    with(format!("{before}AllowUsers nobody backup@10.*\n"));
+    names(site, "its settings need `AllowUsers root`");
+    with(format!("{before}AllowUsers nobody r?ot@10.*\nDenyUsers root?\nDenyGroups nogroup roo*\n"));
+    names(site, "take `DenyGroups roo*` out of its settings");
     with(format!("{before}PasswordAuthentification no\n"));
     names(site, "sshd does not say its settings");
     with(format!(

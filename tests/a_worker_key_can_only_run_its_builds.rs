@@ -1,6 +1,6 @@
 //! What a worker's key can't do, tried with OpenSSH's own `ssh` and `sftp`.
 
-use harness::{Finished, Lab, Running, Sshd, wait_for};
+use harness::{Finished, Lab, PLATFORM, Running, Sshd, wait_for};
 use std::path::{Path, PathBuf};
 
 /// A lab in which worker `w0` holds a build that waits for a sign; `w1` has a key and no build.
@@ -281,4 +281,21 @@ fn a_name_or_a_place_that_would_need_a_second_line_is_refused() {
             assert_eq!(refused.kind(), spool::error::Kind::Config, "{place:?}");
         }
     }
+}
+
+/// As the units start it: sshd turns away whoever is refused again and again.
+#[test]
+fn a_worker_that_persists_waits_until_it_is_let_in_and_builds_once() {
+    let lab = Lab::new();
+    let sshd = lab.sshd();
+    let key = lab.key("later");
+    lab.job("job", "echo built");
+    let id = lab.run("job");
+    let worker = sshd.worker(&lab, "later", &key, &["--persist"]);
+    let refusals = || worker.said().matches("trying again in ").count();
+    wait_for("it is refused more than once", || refusals() > 1);
+    assert!(worker.said().contains("trying again in 1 s") && worker.said().contains("trying again in 2 s"));
+    lab.ok(&["worker", "add", "later", "--platform", PLATFORM, &format!("{}.pub", key.display())]);
+    lab.finished(&id);
+    assert_eq!(worker.ended(), 0);
 }

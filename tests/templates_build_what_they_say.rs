@@ -41,11 +41,40 @@ fn cargo_builds_the_programs_of_a_package() {
     let words = ["--template", &template("cargo"), "--set", &source, "--platform", PLATFORM];
     let build = built(&lab, "greet", &words, &environment);
     let names: Vec<String> = build.manifest().expect("readable").iter().map(|(path, _)| path.to_string()).collect();
-    assert_eq!(names, ["bin/greet"], "{}", log(&build));
+    assert_eq!(names, ["bin/greet", "build-environment"], "{}", log(&build));
+    let by = std::fs::read_to_string(build.dir().join("artifacts/build-environment")).expect("it");
+    assert!(by.starts_with("rustc ") && by.contains("\ncargo ") && by.ends_with("\ngreet 1.0.0\n"), "{by}");
     let again = lab.run("greet");
     let _worker = lab.local_worker("w", &["--env", &environment[0], "--env", &environment[1]]);
     lab.finished(&again);
     assert!(lab.ok(&["show", &again]).contains("Reproduced by 1 build"), "{}", lab.ok(&["show", &again]));
+}
+
+/// A stand-in for each of Debian's programs: what is installed to build with is on record.
+#[test]
+fn what_debian_source_installs_is_said() {
+    let lab = Lab::new();
+    let bin = lab.path("bin");
+    std::fs::create_dir(&bin).expect("a directory");
+    for (name, text) in [
+        ("id", "echo 0"),
+        ("apt-get", "case \"$*\" in *\" source \"*) : >hello_1.dsc ;; *build-dep*) : >../installed ;; esac"),
+        ("dpkg-source", "mkdir source"),
+        ("dpkg-checkbuilddeps", "exit 1"),
+        ("dpkg-parsechangelog", "echo 1"),
+        ("dpkg-buildpackage", "echo deb >../hello_1_all.deb"),
+        ("dpkg-query", "cat ../installed && echo gcc 12 amd64"),
+    ] {
+        std::fs::write(bin.join(name), format!("#!/bin/sh\n{text}\n")).expect("a program");
+        harness::make_executable(&bin.join(name));
+    }
+    let environment = [format!("PATH={}:/usr/bin:/bin", bin.display())];
+    let words = ["--template", &template("debian-source"), "--set", "PACKAGE=hello", "--platform", PLATFORM];
+    let build = built(&lab, "hello", &words, &environment);
+    let names: Vec<String> = build.manifest().expect("readable").iter().map(|(path, _)| path.to_string()).collect();
+    assert_eq!(names, ["hello_1_all.deb", "system-packages"], "{}", log(&build));
+    let packages = std::fs::read_to_string(build.dir().join("artifacts/system-packages")).expect("it");
+    assert_eq!(packages, "gcc 12 amd64\n");
 }
 
 /// orb itself comes from a server that tests can't reach; a stand-in says how it was called and leaves what orb does.

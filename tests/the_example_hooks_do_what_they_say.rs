@@ -57,6 +57,51 @@ fn the_first_failure_and_the_recovery_are_mailed() {
     assert!(mails.contains("To: ops@example.org\n") && mails.contains("a [1mbold[0m word\n"), "{mails}");
 }
 
+/// A mail server for one mail. Returns its address, and what it was told, line by line.
+fn mail_server() -> (String, thread::JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    let serve = move || {
+        let (mut stream, _) = listener.accept().expect("a client");
+        let lines = BufReader::new(stream.try_clone().expect("a handle")).lines();
+        let mut told: Vec<String> = Vec::new();
+        let mut in_mail = false;
+        write!(stream, "220 here\r\n").expect("answered");
+        for line in lines.map(|line| line.expect("a line")) {
+            in_mail = line != "." && (in_mail || line == "DATA");
+            let answer = match line.as_str() {
+                "DATA" => "354 go on",
+                "QUIT" => "221 bye",
+                _ => "250 well",
+            };
+            if !in_mail || line == "DATA" {
+                write!(stream, "{answer}\r\n").expect("answered");
+            }
+            told.push(line);
+        }
+        told
+    };
+    (address, thread::spawn(serve))
+}
+
+/// As in the confined unit, where sendmail can't queue anything.
+#[test]
+fn a_mail_goes_to_a_server_that_is_named() {
+    let lab = Lab::new();
+    let (address, told) = mail_server();
+    let settings = [("server=''", &*format!("server='smtp://{address}'")), ("to='root'", "to='ops@example.org'")];
+    install(&lab, "mail-on-change", &[&settings[..], &[("/usr/sbin/sendmail", "/bin/false")]].concat());
+    lab.job("job", "echo before; echo .; echo after; exit 1");
+    let (daemon, _worker) = (lab.daemon(), lab.local_worker("w", &["--keep"]));
+    lab.run("job");
+    settled(&lab);
+    assert!(!daemon.said().contains("failed:"), "{}", daemon.said());
+    let told = told.join().expect("a mail");
+    for line in ["RCPT TO:<ops@example.org>", "Subject: job fails on debian-12: exited 1", "before", "..", "after"] {
+        assert!(told.iter().any(|said| said == line), "{line}: {told:#?}");
+    }
+}
+
 #[test]
 fn a_record_is_sent_to_another_server() {
     let lab = Lab::new();

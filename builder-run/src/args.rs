@@ -79,6 +79,9 @@ pub struct WorkerArgs {
     /// Go on after a build, and reconnect when the connection is lost
     #[arg(long, conflicts_with = "once")]
     pub keep: bool,
+    /// Until there was a build, try to connect again, longer apart each time
+    #[arg(long)]
+    pub persist: bool,
     /// Exit after one build (the default)
     #[arg(long)]
     pub once: bool,

@@ -6,6 +6,7 @@
 //!
 //! SECURITY. A hook runs as the daemon's user; one that others could have written is left out.
 
+use crate::overdue;
 use rustix::process::{Pid, Signal, kill_process_group};
 use spool::build_id::BuildId;
 use spool::config::Config;
@@ -165,16 +166,14 @@ fn carry_out(
     // What it prints goes where the daemon's own words go.
     command.arg(dir).env_clear().envs(environment).current_dir("/").stdin(Stdio::null()).stdout(std::io::stderr());
     let mut child = command.process_group(0).spawn().at("start", hook)?;
-    let ended = wait(&mut child, limit).at("wait for", hook);
-    let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
-    let status = match ended? {
-        Some(status) => status,
-        None => {
-            let _ = child.wait();
-            return Err(Error::new(Kind::TryAgain, format!("it ran longer than {} s and was killed", limit.as_secs())));
+    match wait(&mut child, limit).at("wait for", hook)? {
+        Some(status) => {
+            // What it has left running.
+            let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
+            Ok(status)
         }
-    };
-    Ok(status)
+        None => Err(Error::new(Kind::TryAgain, overdue::end(child, limit))),
+    }
 }
 
 /// Waits for a child; nothing when it takes longer than it may.

@@ -20,6 +20,7 @@ mod index;
 mod launch;
 mod manager;
 mod metrics;
+mod overdue;
 mod reload;
 mod retention;
 mod seals;

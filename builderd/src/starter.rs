@@ -1,8 +1,8 @@
 //! The command that starts a worker: run as it was written, by no shell, with an end to its time and to its words.
 
+use crate::overdue;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use rustix::process::{Pid, Signal, kill_process_group};
 use spool::Spool;
 use spool::launch::{Launch, Words};
 use spool::name::{Platform, WorkerName};
@@ -71,13 +71,12 @@ pub fn carry_out(order: &Order) -> Launched {
     match ended {
         Ok(Some(status)) if status.success() => Ok(()),
         Ok(Some(status)) => Err(format!("{program} failed, {status}{last}")),
-        Ok(None) => Err(format!("{program} ran longer than {} s and was killed{last}", order.limit.as_secs())),
+        Ok(None) => Err(format!("{program}: {}{last}", overdue::end(child, order.limit))),
         Err(e) => Err(format!("{program} can't be waited for: {e}")),
     }
 }
 
-/// Reads what a command prints until it ends; nothing when it takes longer than it may, and then it is dead with all that
-/// it has started and that has not become a session of its own.
+/// Reads what a command prints until it ends; nothing when it takes longer than it may.
 fn listen(child: &mut Child, words: &mut [Stream; 2], order: &Order) -> io::Result<Option<ExitStatus>> {
     let until = Instant::now() + order.limit;
     loop {
@@ -88,8 +87,6 @@ fn listen(child: &mut Child, words: &mut [Stream; 2], order: &Order) -> io::Resu
             return Ok(Some(status));
         }
         if Instant::now() >= until {
-            let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
-            child.wait()?;
             return Ok(None);
         }
         let open = words.iter().filter_map(|stream| stream.pipe.as_ref());

@@ -18,6 +18,7 @@ use harness::Lab;
 use harness::power::{Promise, life, whole};
 use image::{Image, Page, Step};
 use mounted::{KINDS, Kind, Mounted};
+use spool::check::Memory;
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -129,7 +130,7 @@ fn mixed(durable: &Image, loose: &[&(u64, Page)], seed: u64) -> Image {
 fn look(kind: Kind, drives: &mut Drives, image: Image, promises: &[Promise]) -> Vec<String> {
     let disk = drives.add(image);
     let faults = match Mounted::new(kind, &disk) {
-        Ok(mounted) => whole(&mounted.root().join("spool"), promises),
+        Ok(mounted) => whole(&mounted.root().join("spool"), promises, &mut Memory::default()),
         Err(said) => vec![format!("it can't be mounted: {said}")],
     };
     drives.remove_newest();

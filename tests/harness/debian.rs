@@ -1,5 +1,5 @@
-//! A Debian, or what this machine has of that kind: its package as the README makes it, and a system of the same release that
-//! is booted in a container, or only entered. What is changed in it is gone with it.
+//! A Debian, or what this machine has of that kind: its package as the README makes it, and a system of the same release, or of
+//! another, that is booted in a container, or only entered. What is changed in it is gone with it.
 
 use crate::{DEADLINE, Finished, Running, eventually, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
@@ -50,20 +50,20 @@ pub fn package_again(revision: &str, directory: &Path) -> PathBuf {
     PathBuf::from(made.stdout.trim())
 }
 
-/// The system that is booted or entered, made once for all tests.
-pub fn root() -> PathBuf {
-    static ROOT: OnceLock<PathBuf> = OnceLock::new();
-    let root = ROOT.get_or_init(|| {
-        let made = Finished::of(&mut Command::new(repository().join("tools/debian-root")));
-        assert_eq!(made.code, 0, "{made:?}");
-        PathBuf::from(made.stdout.trim())
-    });
-    root.clone()
+/// The system that is booted or entered, of a release of Debian or of this machine's; it is made once. Returns what is wrong
+/// when that release can't be had here.
+fn root(suite: Option<&str>) -> Result<PathBuf, String> {
+    let made = Finished::of(Command::new(repository().join("tools/debian-root")).args(suite));
+    if suite.is_some() && made.code == 69 {
+        return Err(made.stderr.trim_end().replace('\n', " "));
+    }
+    assert_eq!(made.code, 0, "{made:?}");
+    Ok(PathBuf::from(made.stdout.trim()))
 }
 
 /// A shell command that has a copy of the system at `place/root`, in memory, and then does something else.
-fn with_a_copy(place: &Path, then: &str) -> Command {
-    let (place, root) = (place.display(), root());
+fn with_a_copy(root: &Path, place: &Path, then: &str) -> Command {
+    let place = place.display();
     let mut unshare = Command::new("unshare");
     unshare.args(["--mount", "--propagation", "private", "sh", "-ec"]).arg(format!(
         "mount -t tmpfs tmpfs {place}; cd {place}; mkdir up work root
@@ -83,44 +83,64 @@ pub fn entered(package: &Path, script: &str) -> Finished {
          exec timeout 300 env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root DEBIAN_FRONTEND=noninteractive chroot root sh -ec \"$1\"",
         package.display()
     );
-    Finished::of(with_a_copy(place.path(), &enter).arg(format!("cd; exec 2>&1\n{script}")))
+    let root = root(None).expect("this machine's release");
+    Finished::of(with_a_copy(&root, place.path(), &enter).arg(format!("cd; exec 2>&1\n{script}")))
 }
 
 /// One that is booted.
 pub struct Debian {
-    _place: tempfile::TempDir,
+    place: tempfile::TempDir,
+    root: PathBuf,
     nspawn: Running,
     leader: Pid,
 }
 
 impl Debian {
-    /// Boots one; the system itself is its image `/var/lib/machines/debian-12`, too. Where this machine can't, it is said past
-    /// the test runner, and there is none.
-    pub fn boots() -> Option<Debian> {
-        let place = tempfile::tempdir().expect("a directory");
-        let keep = if Path::new("/run/systemd/system").exists() { "" } else { "--keep-unit" };
+    /// Boots one, of a release or of this machine's; the system itself is its image `/var/lib/machines/debian-12`, too. Where
+    /// this machine can't, it is said past the test runner, and there is none.
+    pub fn boots(suite: Option<&str>) -> Option<Debian> {
+        let booted = root(suite).and_then(Debian::boot);
+        let said = booted.as_ref().err().map(|why| {
+            let test = std::thread::current().name().unwrap_or("a test").to_owned();
+            writeln!(std::io::stderr(), "NOT TESTED: {test}: {}", why.trim_end())
+        });
+        drop(said);
+        booted.ok()
+    }
+
+    fn boot(root: PathBuf) -> Result<Debian, String> {
+        let place = tempfile::Builder::new().prefix("debian-").tempdir().expect("a directory");
+        let name = place.path().file_name().expect("a name").display().to_string();
+        // Without a systemd that would give it one, it has a cgroup of its own: two in one would take the other's processes
+        // for theirs.
+        let own = cgroup(&name).map(|own| format!("mkdir {0}; echo $$ > {0}/cgroup.procs", own.display()));
+        let keep = match Path::new("/run/systemd/system").exists() {
+            true => "set --".to_owned(),
+            false => format!("{}; set -- --keep-unit", own.unwrap_or_else(|| ":".into())),
+        };
         let boot = format!(
-            "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 exec systemd-nspawn --quiet --boot --register=no {keep} --private-network \
-             --console=pipe --bind-ro={}:/var/lib/machines/debian-12 --directory=root --machine=debian",
-            root().display()
+            "{keep}
+             SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 exec systemd-nspawn --quiet --boot --register=no \"$@\" --private-network \
+             --console=pipe --bind-ro={}:/var/lib/machines/debian-12 --directory=root --machine={name}",
+            root.display()
         );
         let log = place.path().join("log");
-        let mut nspawn = Running::start("systemd-nspawn", &mut with_a_copy(place.path(), &boot), &log);
+        let mut nspawn = Running::start("systemd-nspawn", &mut with_a_copy(&root, place.path(), &boot), &log);
         let leader = eventually("its first process is systemd", || match leader_of(nspawn.pid()) {
             Some(leader) => Some(Some(leader)),
             None => (!nspawn.runs()).then_some(None),
         });
-        let Some(leader) = leader else {
-            let test = std::thread::current().name().unwrap_or("a test").to_owned();
-            let why = "systemd-nspawn(1) can't boot a system here";
-            let _ = writeln!(std::io::stderr(), "NOT TESTED: {test}: {why}: {}", nspawn.said());
-            return None;
-        };
-        let debian = Debian { _place: place, nspawn, leader };
+        let leader = leader.ok_or_else(|| format!("systemd-nspawn(1) can't boot a system here: {}", nspawn.said()))?;
+        let debian = Debian { place, root, nspawn, leader };
         wait_for("it is up", || {
             ["running\n", "degraded\n"].contains(&&*debian.sh("systemctl is-system-running").stdout)
         });
-        Some(debian)
+        Ok(debian)
+    }
+
+    /// The system that it is a copy of.
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 }
 
@@ -200,7 +220,19 @@ impl Drop for Debian {
     fn drop(&mut self) {
         let _ = kill_process(self.leader, Signal::KILL);
         wait_for("it is down", || !self.nspawn.runs());
+        let name = self.place.path().file_name().expect("a name").display().to_string();
+        let cgroups = cgroup(&name).into_iter().flat_map(|own| walkdir::WalkDir::new(own).contents_first(true));
+        for entry in cgroups.flatten().filter(|entry| entry.file_type().is_dir()) {
+            let _ = std::fs::remove_dir(entry.path());
+        }
     }
+}
+
+/// A cgroup of version 2 of this name, where this machine has such ones; proc(5).
+fn cgroup(name: &str) -> Option<PathBuf> {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let mount = mounts.lines().find(|line| line.contains(" - cgroup2 "))?;
+    Some(Path::new(mount.split(' ').nth(4)?).join(name))
 }
 
 /// The first process in a container, once it is systemd.

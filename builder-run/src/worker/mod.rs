@@ -52,7 +52,8 @@ use tracing::warn;
 /// The longest pause between two attempts to connect.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Serves builds until one is done, or with `--keep` until it is told to stop.
+/// Serves builds until one is done, or with `--keep` until it is told to stop. With `--persist`, what keeps it from a build
+/// is waited for as with `--keep`, unless that is said wrongly on this side.
 pub fn run(args: &WorkerArgs, config: Option<&Path>) -> Result<()> {
     if args.check {
         return check::run(args, config);
@@ -63,7 +64,7 @@ pub fn run(args: &WorkerArgs, config: Option<&Path>) -> Result<()> {
             Ok(Ended::Asked) => return Ok(()),
             Ok(Ended::OneBuild) if !args.keep => return Ok(()),
             Ok(Ended::OneBuild) => continue,
-            Err(e) if !args.keep => return Err(e),
+            Err(e) if !worker.tries_again(&e) => return Err(e),
             Err(e) => warn!("{e}; trying again in {} s", worker.pause.as_secs()),
         }
         if worker.reach.signals.wait(worker.pause) {
@@ -90,6 +91,8 @@ struct Worker<'a> {
     session: Option<Session>,
     /// Before the next attempt to connect.
     pause: Duration,
+    /// Whether there was a build.
+    had_build: bool,
 }
 
 impl<'a> Worker<'a> {
@@ -117,7 +120,12 @@ impl<'a> Worker<'a> {
             connecting: Mutex::new(()),
         };
         let pause = Duration::from_secs(1);
-        Ok(Worker { args, reach: Arc::new(reach), mailbox, guard, inputs, session: None, pause })
+        Ok(Worker { args, reach: Arc::new(reach), mailbox, guard, inputs, session: None, pause, had_build: false })
+    }
+
+    /// Whether it goes on after this.
+    fn tries_again(&self, e: &Error) -> bool {
+        self.args.keep || self.args.persist && !self.had_build && !matches!(e.kind(), Kind::Usage | Kind::Config)
     }
 
     /// Waits for a build and carries it out.
@@ -135,6 +143,7 @@ impl<'a> Worker<'a> {
         let idle = self.args.idle.map(|seconds| Duration::from_secs(seconds.into()));
         let Some(job) = session.wait(&self.mailbox, idle)? else { return Ok(Ended::Asked) };
         self.pause = Duration::from_secs(1);
+        self.had_build = true;
         match build::run(self, session, &job, &self.inputs)? {
             build::End::Finished(session) => self.session = session,
             build::End::Asked => return Ok(Ended::Asked),

@@ -134,13 +134,14 @@ pub struct Counts {
     pub leftovers: usize,
 }
 
-/// What one look has found out and the next need not again.
+/// What one look has found out and the next need not again. That of one spool is of use for another one that has the same
+/// builds.
 #[derive(Debug, Default)]
 pub struct Memory {
     /// Digests by device, inode, size and time of change: a content that is linked often is read once.
     digests: BTreeMap<(u64, u64, u64, i64, i64), Sha256>,
     /// Seals whose signatures fit: of each the digest of both together.
-    pub good_seals: BTreeSet<Sha256>,
+    pub(super) good_seals: BTreeSet<Sha256>,
 }
 
 /// A look at a spool, and what it has found so far.

@@ -15,13 +15,13 @@ mod sealed;
 mod store;
 mod words;
 
-pub use eye::Counts;
+pub use eye::{Counts, Memory};
 pub use finding::{Cure, Finding, Invariant};
 pub use repair::Repaired;
 
 use crate::error::Result;
 use crate::spool::Spool;
-use eye::{Eye, Memory};
+use eye::Eye;
 
 /// What a check found.
 #[derive(Clone, Debug, Default)]
@@ -41,8 +41,11 @@ impl Spool {
         self.check_again(deep, &mut Memory::default())
     }
 
-    /// As [`Spool::check`], with what was found out before.
-    fn check_again(&self, deep: bool, memory: &mut Memory) -> Result<Checked> {
+    /// As [`Spool::check`], with what was found out before: no content is read twice, and no signature asked about.
+    ///
+    /// # Errors
+    /// When the disk can't be read.
+    pub fn check_again(&self, deep: bool, memory: &mut Memory) -> Result<Checked> {
         let (first, counts) = self.look(deep, memory)?;
         if first.is_empty() {
             return Ok(Checked { findings: first, counts });

@@ -4,6 +4,7 @@ use super::log::Log;
 use super::state::{BYTES, Bytes, Choice, Disk, Model, State};
 use super::trace::Call;
 use super::whole::{Promise, whole};
+use spool::check::Memory;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -266,13 +267,13 @@ fn tried<'l>(plan: &Plan, most_broken: usize, give: impl FnOnce(&mut dyn FnMut(T
     std::thread::scope(|scope| {
         for _ in 0..plan.threads {
             scope.spawn(|| {
-                let dir = memory();
+                let (dir, mut known) = (memory(), Memory::default());
                 while let Some(trial) = next(&from) {
                     if enough.load(Ordering::Relaxed) {
                         continue;
                     }
                     states.fetch_add(1, Ordering::Relaxed);
-                    let wrong = look(dir.path(), &trial);
+                    let wrong = look(dir.path(), &trial, &mut known);
                     if !wrong.is_empty() {
                         let mut broken = outcome.lock().expect("no thread has died");
                         broken.push(Broken { cut: trial.cut, wrong });
@@ -298,12 +299,12 @@ pub(super) fn memory() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("cut").tempdir_in(base).expect("a directory")
 }
 
-fn look(dir: &Path, trial: &Trial<'_>) -> Vec<String> {
+fn look(dir: &Path, trial: &Trial<'_>, known: &mut Memory) -> Vec<String> {
     let base: PathBuf = dir.join("disk");
     let _ = std::fs::remove_dir_all(&base);
     std::fs::create_dir(&base).expect("made");
     if let Err(e) = trial.state.make(&base) {
         return vec![format!("this state can't be: {e}")];
     }
-    whole(&base.join("spool"), trial.promises.iter().copied())
+    whole(&base.join("spool"), trial.promises.iter().copied(), known)
 }

@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 use spool::build_id::BuildId;
-use spool::check::Finding;
+use spool::check::{Finding, Memory};
 use spool::digest::Sha256;
 use spool::find::Build;
 use spool::job::{Job, Owed};
@@ -199,6 +199,7 @@ pub fn recover(spool: &Spool) -> Vec<String> {
 fn pay(spool: &Spool) -> spool::error::Result<()> {
     let now = clock::now();
     let jobs = spool.jobs()?;
+    let mut key = None;
     for id in spool.owing()? {
         let Some(mut ended) = spool.ended(&id)? else { continue };
         let comes_after = |job: &spool::error::Result<Job>| job.as_ref().is_ok_and(|job| job.after.contains(id.job()));
@@ -217,7 +218,11 @@ fn pay(spool: &Spool) -> spool::error::Result<()> {
             spool.relink_latest(&ended)?;
         }
         if ended.owed.contains(&Owed::Seal) {
-            spool.seal(&ended, &spool.server_key(None)?)?;
+            let key = match &mut key {
+                Some(key) => key,
+                none => none.insert(spool.server_key(None)?),
+            };
+            spool.seal(&ended, key)?;
         }
         ended.owed.clear();
         spool.save_owed(&ended)?;
@@ -226,8 +231,8 @@ fn pay(spool: &Spool) -> spool::error::Result<()> {
 }
 
 /// Mends what a power cut has left of a spool, and says what of it is not as it must be: what could not be mended, each
-/// invariant and each promise that is broken, and what a second time would mend.
-pub fn whole<'p>(root: &Path, promises: impl IntoIterator<Item = &'p Promise>) -> Vec<String> {
+/// invariant and each promise that is broken, and what a second time would mend. `memory` has what is known from other ones.
+pub fn whole<'p>(root: &Path, promises: impl IntoIterator<Item = &'p Promise>, memory: &mut Memory) -> Vec<String> {
     let promises: Vec<&Promise> = promises.into_iter().collect();
     let opened = match promises.is_empty() {
         // Nobody was told that there is one: who wants it says so again.
@@ -239,7 +244,7 @@ pub fn whole<'p>(root: &Path, promises: impl IntoIterator<Item = &'p Promise>) -
         Err(e) => return vec![format!("no spool: {e}")],
     };
     let mut wrong = recover(&spool);
-    match spool.check(true) {
+    match spool.check_again(true, memory) {
         Ok(checked) => wrong.extend(checked.findings.iter().filter(|one| !is_written_anew(one)).map(|one| {
             format!("{} {}: {}", one.invariant, one.path.strip_prefix(root).unwrap_or(&one.path).display(), one.wrong)
         })),

@@ -2,6 +2,7 @@
 //!
 //! It changes nothing. What is in the spool, `builder check` looks at.
 
+mod admission;
 mod server;
 mod sshd;
 mod worker;

@@ -1,7 +1,7 @@
 //! What sshd would do for a worker: asked of sshd itself, by `sshd -T` (sshd(8)).
 
-use super::Finding;
 use super::server::owner;
+use super::{Finding, admission};
 use crate::{program, text};
 use spool::Spool;
 use spool::config::Config;
@@ -82,6 +82,7 @@ pub fn findings(spool: &Spool, config: &Config, sshd: &Result<Sshd>) -> Result<V
     {
         findings.push(Finding::mend("sshd wants more than a key", "workers need `AuthenticationMethods publickey`"));
     }
+    findings.extend(admission::keeps_out(sshd, &owner(spool)?));
     Ok(findings)
 }
 
