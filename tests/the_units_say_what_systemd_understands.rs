@@ -61,7 +61,7 @@ fn a_worker_in_a_container_is_a_worker() {
     for unit in &UNITS[1..] {
         let text = text(unit).replace("\\\n    ", "");
         let start = text.lines().find(|line| line.starts_with("ExecStart=")).expect("a start");
-        let worker = format!("{} worker ${{SERVER}} --identity ", defaults.builder_run.display());
+        let worker = format!("{} worker ${{SERVER}} --persist --identity ", defaults.builder_run.display());
         assert!(
             start.contains(&worker) && start.ends_with(" $OPTIONS") && !start.contains(" --keep "),
             "{unit}: {start}"
