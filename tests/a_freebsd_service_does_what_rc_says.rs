@@ -1,9 +1,12 @@
 //! The rc.d scripts, under stand-ins for rc.subr(8) and daemon(8), with the real programs. `freebsd/README.md` says what
 //! only a FreeBSD can show.
 
+use builder::rc;
 use harness::machine::{BUILDERD, Machine, lives};
-use harness::{Finished, PLATFORM, Sshd, make_executable, wait_for};
+use harness::{Finished, PLATFORM, Sshd, copy_of, is_superuser, make_executable, wait_for};
 use rustix::process::Signal;
+use spool::name::WorkerName;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -139,6 +142,53 @@ fn a_broken_configuration_starts_stops_and_reloads_nothing() {
     machine.is_empty();
 }
 
+/// What is tested is what is going to run: builderd, with its flags, as the spool's owner.
+#[test]
+fn what_builderd_would_not_take_starts_nothing() {
+    let machine = Machine::new();
+    machine.configure(&format!("{BUILDERD}builderd_flags=--nonsense\n"));
+    for verb in ["configtest", "start"] {
+        let finished = machine.service(&["builderd", verb]);
+        assert!(finished.code != 0 && finished.stderr.contains("--nonsense"), "{verb}: {finished:?}");
+    }
+    machine.is_empty();
+    let asked = std::fs::read_to_string(machine.path("su")).expect("what su did");
+    assert!(asked.lines().all(|line| line.starts_with("builder: ") && line.ends_with("--check")), "{asked}");
+    if !is_superuser() {
+        return;
+    }
+    machine.configure(BUILDERD);
+    machine.says(&["builderd", "configtest"], 0, "");
+    std::fs::remove_file(machine.path("local/sbin/builderd")).expect("the link");
+    copy_of("builderd", &machine.path("local/sbin"));
+    std::fs::set_permissions(machine.lab.config(), PermissionsExt::from_mode(0o600)).expect("a mode");
+    machine.becomes_others();
+    for verb in ["configtest", "start"] {
+        let finished = machine.service(&["builderd", verb]);
+        assert!(finished.code != 0 && finished.stderr.contains("builder.toml"), "{verb}: {finished:?}");
+    }
+    machine.is_empty();
+}
+
+/// The settings that the package installs, after a boot that has emptied /var/run.
+#[test]
+fn local_users_find_the_socket_where_the_package_says() {
+    let machine = Machine::new();
+    let packaged = Path::new(env!("CARGO_MANIFEST_DIR")).join("../freebsd/builder.toml");
+    let packaged = machine.here(&std::fs::read_to_string(packaged).expect("the package's settings"));
+    machine.lab.configure(&format!("spool = {:?}\n{packaged}", machine.lab.root()));
+    machine.configure(&format!("{BUILDERD}builderd_dir=\n"));
+    for _ in 0..2 {
+        machine.says(&["builderd", "start"], 0, "Starting builderd.");
+        let socket = machine.path("run/builder/socket");
+        wait_for("builderd listens there", || socket.exists() || machine.log().contains("can't ask"));
+        assert!(socket.exists(), "{}", machine.log());
+        machine.says(&["builderd", "stop"], 0, "Stopping builderd.");
+        std::fs::remove_dir_all(machine.path("run/builder")).expect("a boot");
+    }
+    machine.is_empty();
+}
+
 #[test]
 fn a_spool_is_made_when_it_is_asked_for_and_not_before() {
     let machine = Machine::new();
@@ -236,6 +286,85 @@ fn a_worker_without_its_key_or_server_is_not_started() {
     machine.is_empty();
 }
 
+/// The lines that `builder setup worker` prints, typed: the worker builds what it was set up for, and the doctor knows it.
+#[test]
+fn what_setup_prints_starts_a_worker() {
+    let machine = Machine::new();
+    let sshd = machine.lab.sshd();
+    two_workers(&machine, &sshd, "");
+    let (name, config) = ("a".parse::<WorkerName>().expect("a name"), machine.lab.config());
+    machine.configure(&format!("builder_worker_env=BUILDER_CONFIG={}\n", config.display()));
+    let sysrc = rc::Sysrc::at(machine.path("bin/sysrc"));
+    let unknown = sysrc.worker(&name).expect_err("rc.conf has nothing of it");
+    assert!(unknown.to_string().contains("no server for the worker a"), "{unknown}");
+
+    let set = machine.types(&rc::settings(&name, &sshd.url(), &[PLATFORM.parse().expect("a name")]));
+    assert_eq!(set.code, 0, "{set:?}");
+    let worker = sysrc.worker(&name).expect("a worker");
+    assert_eq!((worker.server, worker.options.join(" ")), (sshd.url(), format!("--platform {PLATFORM}")));
+    let (user, _) = worker.on_system.expect("it has no jail");
+    assert!(user == rc::USER && worker.is_started && worker.keys.is_none());
+    let keys = machine.path("local/etc/builder/workers");
+    assert_eq!(rc::profiles(&keys), ["a", "b"].map(|name| name.parse::<WorkerName>().expect("a name")));
+
+    let started = machine.types(&rc::start(&name));
+    assert!(started.code == 0 && started.stdout.contains("Starting builder_worker_a."), "{started:?}");
+    machine.lab.job("job", "exit 0");
+    let id = machine.lab.run("job");
+    let result = machine.lab.finished(&id).result().expect("readable").expect("a result");
+    assert_eq!(result.worker.expect("a worker"), name);
+    assert!(machine.log().contains(&format!("--platform {PLATFORM}")), "{}", machine.log());
+    assert!(!machine.log().contains("no key"), "{}", machine.log());
+    machine.says(&["builder_worker", "stop"], 0, "Stopping builder_worker_a.");
+    machine.is_empty();
+    // What all workers have holds for one that has nothing of its own, and a snapshot means jails.
+    machine.configure(
+        "builder_worker_enable=NO\nbuilder_worker_profiles='a b'\nbuilder_worker_server=ssh://b@farm\n\
+         builder_worker_platform='p q'\nbuilder_worker_b_platform=\nbuilder_worker_snapshot=p/q@r\nbuilder_worker_b_keys=/k\n",
+    );
+    let b = sysrc.worker(&"b".parse().expect("a name")).expect("a worker");
+    assert_eq!((b.server.as_str(), b.options, b.on_system), ("ssh://b@farm", vec![], None));
+    assert!(!b.is_started && b.keys.is_some_and(|keys| keys == Path::new("/k")));
+    assert_eq!(sysrc.worker(&name).expect("a worker").options.join(" "), "--platform p --platform q");
+}
+
+/// Without a jail, the user who runs the builds has to read the key, whatever the superuser can.
+#[test]
+fn a_worker_whose_user_can_not_read_its_key_is_not_started() {
+    let machine = Machine::new();
+    if !is_superuser() {
+        return;
+    }
+    let sshd = machine.lab.sshd();
+    two_workers(&machine, &sshd, "builder_worker_a_snapshot=pool/jail@builder\n");
+    machine.becomes_others();
+    machine.program("local/libexec/builder/builder-jail", "#!/bin/sh\nexec sleep 1000\n");
+    let keys = machine.path("local/etc/builder/workers");
+    std::fs::set_permissions(&keys, PermissionsExt::from_mode(0o700)).expect("a mode");
+    let finished = machine.service(&["builder_worker", "start", "b"]);
+    assert!(finished.code == 77 && finished.stderr.contains("other can't read"), "{finished:?}");
+    assert_eq!(rc::barrier(&keys.join("b/key"), 65534), Some(keys.clone()));
+    // Its keys are given to it, as `builder setup worker` does.
+    rc::give(&keys.join("b"), 65534, 65534).expect("given");
+    assert_eq!(rc::barrier(&keys.join("b/key"), 65534), None);
+    assert_eq!(keys.metadata().expect("the keys").permissions().mode() & 0o777, 0o711, "nobody can list them");
+    machine.says(&["builder_worker", "start", "b"], 0, "Starting builder_worker_b.");
+    machine.says(&["builder_worker", "start", "a"], 0, "Starting builder_worker_a.");
+    machine.says(&["builder_worker", "stop"], 0, "Stopping");
+    machine.is_empty();
+}
+
+/// What setup refuses as a name, the service does, too.
+#[test]
+fn a_name_is_a_profile_for_both_or_for_neither() {
+    let machine = Machine::new();
+    for name in ["a", "A_1", "jailer", "default", "a-b", "a.b", "a+b", "jail", "a_jail"] {
+        machine.configure(&format!("builder_worker_profiles='x {name}'\n"));
+        let code = machine.service(&["builder_worker", "rcvar", name]).code;
+        assert_eq!(code, if rc::is_profile(name) { 0 } else { 64 }, "{name}");
+    }
+}
+
 /// Both scripts say where rcorder(8) puts them, and no more than a POSIX shell takes.
 #[test]
 fn the_scripts_are_in_order() {
@@ -262,19 +391,35 @@ fn a_package_lists_what_it_has() {
         std::fs::write(path("programs").join(name), "a program").expect("a program");
     }
     // create -M MANIFEST -p PLIST -r ROOT -o OUTPUT
-    let pkg = "#!/bin/sh\n[ \"$1\" = create ] && cp \"$3\" \"$9/manifest\" && cp \"$5\" \"$9/plist\" && cp -Rp \"$7\" \"$9/root\"\n";
+    let pkg = "#!/bin/sh\n[ \"$1 $2\" != 'config ABI' ] || exec echo FreeBSD:15:aarch64\n[ \"$1\" = create ] && cp \"$3\" \"$9/manifest\" && cp \"$5\" \"$9/plist\" && cp -Rp \"$7\" \"$9/root\"\n";
     std::fs::write(path("bin/pkg"), pkg).expect("a pkg");
     make_executable(&path("bin/pkg"));
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../freebsd/package");
-    let packs = |words: &[&Path]| {
+    let packs = |words: &[&Path], abi: &str| {
         let search = format!("{}:{}", path("bin").display(), std::env::var("PATH").expect("a path"));
-        Finished::of(Command::new(&script).args(words).env("PATH", search).env("MAINTAINER", "ports@example.org"))
+        Finished::of(
+            Command::new(&script)
+                .args(words)
+                .env("PATH", search)
+                .env("ABI", abi)
+                .env("MAINTAINER", "ports@example.org"),
+        )
     };
-    packs(&[&path("programs")]).refused(64, "usage");
-    let done = packs(&[&path("programs"), &path("out")]);
+    packs(&[&path("programs")], "").refused(64, "usage");
+    let done = packs(&[&path("programs"), &path("out")], "");
     assert_eq!(done.code, 0, "{done:?}");
 
-    let manifest = std::fs::read_to_string(path("out/manifest")).expect("a manifest");
+    // For the FreeBSD that it is made on, for 14 on amd64 elsewhere, or for what was said.
+    let manifest = || std::fs::read_to_string(path("out/manifest")).expect("a manifest");
+    assert!(manifest().contains("abi = \"FreeBSD:14:amd64\"\n"), "{}", manifest());
+    std::fs::write(path("bin/uname"), "#!/bin/sh\necho FreeBSD\n").expect("a uname");
+    make_executable(&path("bin/uname"));
+    for (said, abi) in [("", "FreeBSD:15:aarch64"), ("FreeBSD:13:i386", "FreeBSD:13:i386")] {
+        std::fs::remove_dir_all(path("out/root")).expect("removed");
+        assert_eq!(packs(&[&path("programs"), &path("out")], said).code, 0);
+        assert!(manifest().contains(&format!("abi = \"{abi}\"\n")), "{}", manifest());
+    }
+    let manifest = manifest();
     assert!(!manifest.contains('%'), "{manifest}");
     for line in [concat!("version = \"", env!("CARGO_PKG_VERSION"), "\""), "maintainer = \"ports@example.org\""] {
         assert!(manifest.lines().any(|there| there == line), "{line}: {manifest}");
@@ -303,4 +448,32 @@ fn a_package_lists_what_it_has() {
     let text = manifest.split("pre-install = <<EOD\n").nth(1).and_then(|rest| rest.split("\nEOD\n").next());
     std::fs::write(path("script"), text.expect("a script")).expect("the script");
     assert_eq!(Finished::of(Command::new("dash").arg("-n").arg(path("script"))).code, 0);
+}
+
+/// Debian's names for the compiler's libraries have versions, which are another one's next year.
+#[test]
+fn the_toolchain_asks_apt_what_the_compiler_needs() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| dir.path().join(name);
+    for name in ["bin", "freebsd"] {
+        std::fs::create_dir(path(name)).expect("a directory");
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../freebsd/toolchain");
+    std::fs::copy(script, path("freebsd/toolchain")).expect("a copy");
+    let depends = "rustc-web\n  Depends: libc6\n  Depends: libstd-rust-web-dev\nlibstd-rust-web-dev\n\
+                   \x20 Depends: libstd-rust-web-2.1\nlibstd-rust-web-2.1\n  Depends: libllvm31\nlibllvm31\nlibc6\n";
+    for (name, text) in [
+        ("apt-cache", format!("cat <<'EOF'\n{depends}EOF\n")),
+        ("apt-get", format!("echo \"$*\" > {}\n: > rustc.deb\n", path("asked").display())),
+        ("dpkg", "mkdir -p \"$3/usr/src/rustc-2.1/library\"\n".to_owned()),
+    ] {
+        std::fs::write(path("bin").join(name), format!("#!/bin/sh\n{text}")).expect("a program");
+        make_executable(&path("bin").join(name));
+    }
+    let search = format!("{}:{}", path("bin").display(), std::env::var("PATH").expect("a path"));
+    let done = Finished::of(Command::new(path("freebsd/toolchain")).env("PATH", search));
+    assert!(done.code == 0 && done.stdout.contains("export RUSTC="), "{done:?}");
+    let asked = std::fs::read_to_string(path("asked")).expect("what apt-get was asked");
+    let packages = asked.split(" download ").nth(1).expect("packages").trim();
+    assert_eq!(packages, "rustc-web rust-web-src libllvm31 libstd-rust-web-2.1 libstd-rust-web-dev");
 }

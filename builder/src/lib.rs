@@ -18,6 +18,7 @@ pub mod gate;
 mod host;
 mod out;
 mod program;
+pub mod rc;
 pub mod robur;
 mod save;
 mod sending;

@@ -14,6 +14,7 @@ pub mod office;
 pub mod oracle;
 pub mod past;
 mod person;
+pub mod pf;
 pub mod power;
 mod process;
 mod pty;

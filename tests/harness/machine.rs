@@ -38,9 +38,9 @@ impl Machine {
         machine.install(&tests.join("freebsd/daemon"), "daemon");
         machine.install(&tests.join("../rc.d/builderd"), "local/etc/rc.d/builderd");
         machine.install(&tests.join("../rc.d/builder_worker"), "local/etc/rc.d/builder_worker");
-        // su(1), for whoever may not become somebody else. Such a user could not write into /var/run.
-        let su = "#!/bin/sh\n[ \"$1 $2 $3\" = '-m builder -c' ] || exit\ncase $4 in */daemon*) exit 1 ;; esac\nexec sh -c \"$4\"\n";
-        machine.program("bin/su", su);
+        machine.install(&tests.join("freebsd/su"), "bin/su");
+        machine.install(&tests.join("freebsd/sysrc"), "bin/sysrc");
+        machine.install(&tests.join("freebsd/service"), "bin/service");
         // install(1), likewise.
         machine.program("bin/install", "#!/bin/sh\nfor directory; do :; done\nmkdir -p \"$directory\"\n");
         machine
@@ -53,9 +53,14 @@ impl Machine {
 
     /// A script where it is installed, with the machine's directories for the system's.
     fn install(&self, source: &Path, name: &str) {
+        self.program(name, &self.here(&std::fs::read_to_string(source).expect("a script")));
+    }
+
+    /// A text that names the system's directories, with the machine's instead.
+    pub fn here(&self, text: &str) -> String {
         let place = self.path("").display().to_string();
         let place = place.trim_end_matches('/');
-        let mut text = std::fs::read_to_string(source).expect("a script");
+        let mut text = text.to_owned();
         for (before, after) in [
             ("%PLACE%", ""),
             ("/etc/rc.subr", "/rc.subr"),
@@ -66,7 +71,23 @@ impl Machine {
         ] {
             text = text.replace(before, &format!("{place}{after}"));
         }
-        self.program(name, &text);
+        text
+    }
+
+    /// Types lines into a shell that ends at the first that fails, as the superuser of this machine.
+    pub fn types(&self, lines: &str) -> Finished {
+        let path = ["bin", "local/bin"].map(|name| self.path(name).display().to_string()).join(":");
+        let mut command = Command::new("sh");
+        command.args(["-ec", lines]).current_dir(self.path("")).env("HOME", self.path(""));
+        command.env("BUILDER_SPOOL", self.lab.root()).env("BUILDER_CONFIG", self.lab.config());
+        Finished::of(command.env("PATH", format!("{path}:{}", std::env::var("PATH").expect("a path"))))
+    }
+
+    /// From now on `su` becomes a user who owns nothing and is in no group, whoever is named. Only the superuser can have this.
+    pub fn becomes_others(&self) {
+        std::fs::write(self.path("su-becomes"), "").expect("a file");
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o711);
+        std::fs::set_permissions(self.lab.path(""), open).expect("a way in");
     }
 
     /// Installs a program.
@@ -125,7 +146,9 @@ impl Machine {
 
     /// Nothing runs, and there is no file that says so.
     pub fn is_empty(&self) {
-        let left: Vec<_> = std::fs::read_dir(self.path("run")).expect("run").flatten().map(|e| e.file_name()).collect();
+        let mut left: Vec<_> =
+            std::fs::read_dir(self.path("run")).expect("run").flatten().map(|e| e.file_name()).collect();
+        left.retain(|name| name != "builder");
         assert!(left.is_empty(), "{left:?}");
         let place = self.path("");
         let place = place.to_str().expect("UTF-8");

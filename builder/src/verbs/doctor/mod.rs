@@ -3,6 +3,7 @@
 //! It changes nothing. What is in the spool, `builder check` looks at.
 
 mod admission;
+mod profile;
 mod server;
 mod sshd;
 mod worker;

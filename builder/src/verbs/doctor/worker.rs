@@ -1,8 +1,8 @@
 //! A worker's side: its files, and what the server says when it comes.
 
-use super::Finding;
+use super::{Finding, profile};
 use crate::verbs::setup::{Address, Files, is_known};
-use crate::{program, text};
+use crate::{program, rc, text};
 use serde::Deserialize;
 use spool::config::Config;
 use spool::error::{At, Error, Kind, Result};
@@ -19,6 +19,9 @@ const ROOM: u64 = 1 << 30;
 
 /// The workers that were set up here.
 pub fn all(directory: &Path) -> Vec<WorkerName> {
+    if Files::are_rcs_in(directory) {
+        return rc::profiles(directory);
+    }
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let name = |entry: std::fs::DirEntry| entry.file_name().to_str()?.strip_suffix(".env")?.parse().ok();
     let mut names: Vec<WorkerName> = entries.filter_map(name).collect();
@@ -28,10 +31,17 @@ pub fn all(directory: &Path) -> Vec<WorkerName> {
 
 /// What is found.
 pub fn findings(name: &WorkerName, files: &Files) -> Vec<Finding> {
-    let settings = match Settings::read(name, files) {
-        Ok(settings) => settings,
-        Err(e) => return vec![Finding::failed(&e)],
-    };
+    if files.are_rcs() {
+        return profile::findings(name, files);
+    }
+    match Settings::read(name, files) {
+        Ok(settings) => look(files, &settings),
+        Err(e) => vec![Finding::failed(&e)],
+    }
+}
+
+/// What is found of a worker with these settings.
+pub fn look(files: &Files, settings: &Settings) -> Vec<Finding> {
     let mut findings = vec![key(files)];
     match is_known(&settings.server, &files.known_hosts) {
         Ok(true) => findings.push(Finding::ok(format!("the host key of {} is pinned", settings.server.host))),
@@ -45,15 +55,17 @@ pub fn findings(name: &WorkerName, files: &Files) -> Vec<Finding> {
     let can_ask = findings.iter().all(|one| one.is_well());
     findings.push(room(&settings.builds_in(files)));
     if can_ask {
-        findings.extend(server(files, &settings));
+        findings.extend(server(files, settings));
     }
     findings
 }
 
 /// What `builder-worker@.service` reads.
-struct Settings {
-    server: Address,
-    options: Vec<String>,
+pub struct Settings {
+    /// The server.
+    pub server: Address,
+    /// The worker's options.
+    pub options: Vec<String>,
 }
 
 impl Settings {

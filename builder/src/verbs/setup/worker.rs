@@ -5,7 +5,8 @@ use super::host_key::{self, KNOWN_HOSTS};
 use super::{Address, host_name};
 use crate::args::SetupWorkerArgs;
 use crate::words::platforms;
-use crate::{out, program};
+use crate::{out, program, rc};
+use nix::unistd::User;
 use spool::error::{At, Error, Kind, Result};
 use spool::name::{Platform, WorkerName};
 use std::io::Write;
@@ -64,6 +65,16 @@ impl Files {
         self.directory == Path::new(WORKERS)
     }
 
+    /// Whether rc.conf has a worker's settings, which else are in a file.
+    pub fn are_rcs(&self) -> bool {
+        Files::are_rcs_in(&self.directory)
+    }
+
+    /// Whether it has those of the workers whose files are in this directory.
+    pub fn are_rcs_in(directory: &Path) -> bool {
+        cfg!(target_os = "freebsd") && directory == Path::new(WORKERS)
+    }
+
     /// The public key, as one line.
     fn public(&self) -> PathBuf {
         let mut name = self.key.clone().into_os_string();
@@ -78,17 +89,37 @@ pub fn run(args: &SetupWorkerArgs) -> Result<()> {
     let platforms = platforms(&args.platforms)?;
     let name = name(args)?;
     let files = Files::of(&name, args.directory.as_deref())?;
-    if cfg!(target_os = "freebsd") && name.as_str().contains(|c: char| !(c.is_ascii_alphanumeric() || c == '_')) {
-        return Err(Error::new(Kind::Usage, format!("rc(8) can have no profile `{name}`"))
-            .hint("give a name of letters, digits and '_' with --name"));
-    }
+    let user = match files.are_rcs() {
+        true => Some(rc::check(&name).and_then(|()| user_of(&name))?),
+        false => None,
+    };
     for dir in [Some(files.directory.as_path()), files.key.parent()].into_iter().flatten() {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).at("make", dir)?;
     }
     host_key::pin(&server, args.host_key.as_deref(), &files.known_hosts)?;
     make_key(&name, &files)?;
-    write_settings(&server, &platforms, &files)?;
+    match (user, files.key.parent()) {
+        (Some(Some(user)), Some(keys)) => rc::give(keys, user.uid.as_raw(), user.gid.as_raw())?,
+        (Some(_), _) => out::hint(&format!(
+            "rc.conf has a jail for each build of {name}, which needs an address: `sysrc builder_worker_{name}_jail_flags='-a ADDRESS'`"
+        )),
+        (None, _) => write_settings(&server, &platforms, &files)?,
+    }
     out::print(&next_steps(&server, &platforms, &name, &files)?)
+}
+
+/// Who is to read a worker's key, of those whom rc.conf knows; nobody but the superuser where it has a jail for each build.
+fn user_of(name: &WorkerName) -> Result<Option<User>> {
+    let user = match rc::Sysrc::default().worker(name) {
+        Ok(rc::Worker { on_system: None, .. }) => return Ok(None),
+        Ok(rc::Worker { on_system: Some((user, _)), .. }) => user,
+        Err(_) => rc::USER.to_owned(),
+    };
+    let missing = || {
+        Error::new(Kind::Config, format!("there is no user {user} to run its builds"))
+            .hint("the package makes one: install it, or give a directory of yours with --directory")
+    };
+    User::from_name(&user).ok().flatten().map(Some).ok_or_else(missing)
 }
 
 /// The first label of this machine's name, unless another name was given.
@@ -138,26 +169,23 @@ fn write_settings(server: &Address, platforms: &[Platform], files: &Files) -> Re
 /// What is to be typed on the server, and then here.
 fn next_steps(server: &Address, platforms: &[Platform], name: &WorkerName, files: &Files) -> Result<String> {
     let public = std::fs::read_to_string(files.public()).at("read", files.public())?;
-    let platforms: Vec<String> = platforms.iter().map(|platform| format!("--platform {platform}")).collect();
-    let platforms = platforms.join(" ");
+    let options: Vec<String> = platforms.iter().map(|platform| format!("--platform {platform}")).collect();
+    let options = options.join(" ");
     let word = |path: &Path| shell_words::quote(&path.display().to_string()).into_owned();
     let is_systems = files.are_systems();
-    let start = match (is_systems, cfg!(target_os = "freebsd")) {
-        (true, true) => {
-            format!(
-                "sysrc builder_worker_profiles+={name} builder_worker_{name}_server={server} && service builder_worker start {name}"
-            )
-        }
-        (true, false) => format!("systemctl enable --now builder-worker@{name}"),
-        (false, _) => {
+    let (settings, start) = match (is_systems, files.are_rcs()) {
+        (_, true) => (format!("{}\n  ", rc::settings(name, &server.to_string(), platforms)), rc::start(name)),
+        (true, false) => (String::new(), format!("systemctl enable --now builder-worker@{name}")),
+        (false, false) => {
             let (key, known) = (word(&files.key), word(&files.known_hosts));
-            format!("builder-run worker {server} --identity {key} --known-hosts {known} {platforms} --keep")
+            let line = format!("builder-run worker {server} --identity {key} --known-hosts {known} {options} --keep");
+            (String::new(), line)
         }
     };
     let directory = if is_systems { String::new() } else { format!(" --directory {}", word(&files.directory)) };
     let public = shell_words::quote(public.trim()).into_owned();
     Ok(format!(
-        "On the server:\n  echo {public} | builder worker add {name} {platforms}\n\
-         Then here:\n  builder doctor {name}{directory}\n  {start}\n"
+        "On the server:\n  echo {public} | builder worker add {name} {options}\n\
+         Then here:\n  {settings}builder doctor {name}{directory}\n  {start}\n"
     ))
 }
