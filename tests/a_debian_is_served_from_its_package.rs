@@ -3,7 +3,7 @@
 
 #![cfg(target_os = "linux")]
 
-use harness::debian::{Debian, installation, package, package_again};
+use harness::debian::{Debian, System, installation, package, package_again};
 use harness::is_superuser;
 
 /// This machine's release.

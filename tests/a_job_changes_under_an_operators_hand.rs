@@ -155,6 +155,19 @@ fn an_editor_changes_a_job_and_what_is_wrong_does_not_take_effect() {
     assert_eq!(job(&lab, "job").timeout_seconds, 3600);
 }
 
+/// As a power cut leaves it, for whom nothing was synced.
+#[test]
+fn a_good_version_that_a_power_cut_has_emptied_is_noted_again_when_builderd_starts() {
+    let lab = Lab::new();
+    lab.job("job", "true");
+    let (file, good) = (lab.root().join("jobs/job.toml"), lab.root().join("good/job.toml"));
+    std::fs::write(&good, "").expect("emptied");
+    lab.builder(&["check"]).refused(65, "1 fault found");
+    let _daemon = lab.daemon();
+    wait_for("it is noted", || std::fs::read(&good).expect("a note") == std::fs::read(&file).expect("the job"));
+    lab.check();
+}
+
 #[test]
 fn a_file_that_was_broken_by_hand_is_named_and_its_last_good_schedule_stays() {
     let lab = Lab::new();

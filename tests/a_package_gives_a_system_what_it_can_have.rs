@@ -118,7 +118,7 @@ fn a_system_that_is_not_booted_or_odd_gets_what_it_can_have() {
         cd /; setpriv --reuid builder --regid builder --init-groups \\
             /usr/libexec/builder/builder-run worker --local /var/lib/builder --platform debian-12
         builder check; builder latest job; cd; DEBIAN_FRONTEND=noninteractive dpkg --purge builder; ls /var/lib/builder/done/*");
-    assert!(said.contains("builder 750\nbuilder 600\nbuilder 700\nroot 700\n"), "{said}");
+    assert!(said.contains("builder 750\nbuilder 600\nbuilder 700\nroot 711\n"), "{said}");
     assert!(
         said.contains("builder: kept with all that is in them: /var/lib/builder; `rm -r /var/lib/builder && "),
         "{said}"

@@ -82,7 +82,7 @@ fn the_steps_lead_to_a_build() {
     let jailed = std::fs::read_to_string(machine.path("jailed")).expect("what builder-jail was given");
     let words = format!(
         "-n a -s zroot/poudriere/jails/14amd64@builder -k {place}/local/etc/builder/workers/a -a 10.77.0.2 -q 20g \
-         -l memoryuse:deny=4g -l maxproc:deny=1000 -- {} --platform freebsd-14",
+         -l memoryuse:deny=4g -l maxproc:deny=1000 -- {} --persist --platform freebsd-14",
         sshd.url()
     );
     assert_eq!(jailed.lines().next().map(str::trim), Some(words.as_str()));

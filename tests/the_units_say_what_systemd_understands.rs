@@ -61,7 +61,7 @@ fn a_worker_in_a_container_is_a_worker() {
     for unit in &UNITS[1..] {
         let text = text(unit).replace("\\\n    ", "");
         let start = text.lines().find(|line| line.starts_with("ExecStart=")).expect("a start");
-        let worker = format!("{} worker ${{SERVER}} --identity ", defaults.builder_run.display());
+        let worker = format!("{} worker ${{SERVER}} --persist --identity ", defaults.builder_run.display());
         assert!(
             start.contains(&worker) && start.ends_with(" $OPTIONS") && !start.contains(" --keep "),
             "{unit}: {start}"
@@ -77,6 +77,9 @@ fn a_worker_in_a_container_is_a_worker() {
         for place in ["/etc/builder/workers/%i.key", "/etc/builder/workers/known_hosts"] {
             assert!(text.contains(place), "{unit}: {place}");
         }
+        // A script in its cgroup that has used up its memory would take the worker along, and its build be lost.
+        let has_scripts = text.lines().any(|line| line.starts_with("Delegate="));
+        assert_eq!(text.lines().any(|line| line == "OOMPolicy=continue"), has_scripts, "{unit}");
     }
 }
 
@@ -167,7 +170,7 @@ fn accounts_and_directories_are_made() {
         ("var/lib/builder", 0o750),
         ("etc/builder/hooks.d", 0o755),
         ("etc/builder/secrets", 0o700),
-        ("etc/builder/workers", 0o700),
+        ("etc/builder/workers", 0o711),
     ] {
         let meta = std::fs::metadata(root.join(directory)).expect("a directory");
         assert_eq!(meta.permissions().mode() & 0o7777, mode, "{directory}");

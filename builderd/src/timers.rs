@@ -51,7 +51,15 @@ impl Timers {
         let read: Vec<_> = std::thread::scope(|scope| {
             let known = &self.known;
             let parts = names.chunks(share).map(|part| {
-                scope.spawn(move || part.iter().map(|name| look_at(spool, name, known.get(name))).collect::<Vec<_>>())
+                let look = move |name: &JobName| {
+                    let (before, found) = (known.get(name), look_at(spool, name, known.get(name)));
+                    // After a power cut its good file may be empty, or an older one.
+                    if before.is_none() && matches!(found, Found::Job(_)) {
+                        note_good(spool, name);
+                    }
+                    found
+                };
+                scope.spawn(move || part.iter().map(look).collect::<Vec<_>>())
             });
             let parts: Vec<_> = parts.collect();
             parts.into_iter().filter_map(|part| part.join().ok()).flatten().collect()
@@ -66,8 +74,8 @@ impl Timers {
         let changed = self.known.contains_key(name) && matches!(found, Found::Job(_));
         self.take(name.clone(), found);
         // A hand has changed it; where it was a verb, this has nothing to do.
-        if changed && let Err(e) = spool.note_good(name) {
-            tracing::warn!(job = %name, "its good file can't be noted: {e}");
+        if changed {
+            note_good(spool, name);
         }
     }
 
@@ -177,6 +185,12 @@ impl Timers {
 }
 
 /// What was found of a job.
+fn note_good(spool: &Spool, name: &JobName) {
+    if let Err(e) = spool.note_good(name) {
+        tracing::warn!(job = %name, "its good file can't be noted: {e}");
+    }
+}
+
 enum Found {
     AsBefore,
     Gone,

@@ -1,13 +1,14 @@
 //! A Debian, or what this machine has of that kind: its package as the README makes it, and a system of the same release, or of
 //! another, that is booted in a container, or only entered. What is changed in it is gone with it.
 
-use crate::{Finished, Running, eventually, wait_for};
+use crate::{DEADLINE, Finished, Running, eventually, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 const README: &str = include_str!("../../README.md");
 
@@ -141,50 +142,78 @@ impl Debian {
     pub fn root(&self) -> &Path {
         &self.root
     }
+}
 
+impl System for Debian {
     fn command(&self, line: &str) -> Command {
         let mut nsenter = Command::new("nsenter");
-        nsenter.args(["--target", &self.leader.as_raw_nonzero().to_string(), "--all", "env", "-i"]);
-        nsenter.args(["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "DEBIAN_FRONTEND=noninteractive"]);
-        nsenter.args(["timeout", "120", "sh", "-ec", &format!("cd\n{line}")]);
+        nsenter.args([
+            "--target",
+            &self.leader.as_raw_nonzero().to_string(),
+            "--all",
+            "sh",
+            "-c",
+            &as_root(line, self.patience()),
+        ]);
         nsenter
     }
+}
 
-    /// Runs a line of shell as root in it, for two minutes at the most.
-    pub fn sh(&self, line: &str) -> Finished {
+/// One that is up, in whatever it runs.
+pub trait System {
+    /// Runs a line of shell as root in it, by [`as_root`].
+    fn command(&self, line: &str) -> Command;
+
+    /// How long something may take.
+    fn patience(&self) -> Duration {
+        DEADLINE
+    }
+
+    /// Runs a line of shell as root in it, and no longer than it may take.
+    fn sh(&self, line: &str) -> Finished {
         Finished::of(&mut self.command(line))
     }
 
-    /// As [`Debian::sh`], and it must succeed. Returns what it printed.
-    pub fn ok(&self, line: &str) -> String {
+    /// As [`System::sh`], and it must succeed. Returns what it printed.
+    fn ok(&self, line: &str) -> String {
         let finished = self.sh(line);
         assert_eq!(finished.code, 0, "{line}: {finished:?}\n{}", self.log());
         finished.stdout.trim_end().to_owned()
     }
 
     /// Waits until a line succeeds.
-    pub fn waits(&self, line: &str) {
-        let until = std::time::Instant::now() + crate::DEADLINE;
+    fn waits(&self, line: &str) {
+        let until = Instant::now() + self.patience();
         while self.sh(line).code != 0 {
             assert!(std::time::Instant::now() < until, "waited in vain for {line}\n{}", self.log());
         }
     }
 
     /// Puts a file into the directory where lines run.
-    pub fn put(&self, file: &Path) {
+    fn put(&self, file: &Path) {
         let name = file.file_name().expect("a name").display().to_string();
         let put = Finished::reading(&mut self.command(&format!("cat > {name}")), File::open(file).expect("a file"));
         assert_eq!(put.code, 0, "{put:?}");
     }
 
     /// The first process of a service.
-    pub fn pid(&self, unit: &str) -> String {
+    fn pid(&self, unit: &str) -> String {
         self.ok(&format!("systemctl show --property=MainPID --value {unit}"))
     }
 
+    /// The end of its log.
     fn log(&self) -> String {
         self.sh("journalctl --no-pager --lines=60").stdout
     }
+}
+
+/// What root's shell is told there, so that a line runs in root's home, with root's variables, for so long at the most.
+pub fn as_root(line: &str, most: Duration) -> String {
+    let line = format!("cd\n{line}").replace('\'', r"'\''");
+    format!(
+        "exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root DEBIAN_FRONTEND=noninteractive timeout {} sh -ec '{line}'",
+        most.as_secs()
+    )
 }
 
 impl Drop for Debian {
