@@ -184,13 +184,13 @@ impl Timers {
     }
 }
 
-/// What was found of a job.
 fn note_good(spool: &Spool, name: &JobName) {
     if let Err(e) = spool.note_good(name) {
         tracing::warn!(job = %name, "its good file can't be noted: {e}");
     }
 }
 
+/// What was found of a job.
 enum Found {
     AsBefore,
     Gone,
