@@ -41,6 +41,7 @@ impl Court {
     fn accepted(&self) -> (Liar, String) {
         let (mut liar, id) = self.begin();
         liar.say(&json!({"t": "accept", "id": id, "inputs": {}}), b"");
+        wait_for("it may upload", || self.lab.root().join("active").join(&id).join("upload").is_dir());
         (liar, id)
     }
 
