@@ -46,10 +46,10 @@
 //! 26. A service manager knows how builderd is, and new settings take effect or change nothing:
 //!     `builderd_lives_under_a_service_manager.rs`, `the_units_say_what_systemd_understands.rs`
 //! 27. A service of FreeBSD starts, stops and is seen as rc(8) has it, a jail for one build leaves nothing behind, and
-//!     reaches what it is to reach: `a_freebsd_service_does_what_rc_says.rs`, `a_jail_for_one_build_leaves_nothing.rs`,
-//!     `a_jail_reaches_what_pf_lets_it.rs`, `the_steps_on_freebsd_lead_to_a_build.rs`
+//!     reaches what it is to reach: `a_freebsd_service_does_what_rc_says.rs`, `workers_are_profiles_of_rc.rs`,
+//!     `a_jail_for_one_build_leaves_nothing.rs`, `a_jail_reaches_what_pf_lets_it.rs`, `the_steps_on_freebsd_lead_to_a_build.rs`
 //! 28. A server and a worker are set up by what each of them prints for the other one, and what keeps them apart is named:
-//!     `a_server_and_a_worker_find_each_other.rs`
+//!     `a_server_and_a_worker_find_each_other.rs`, `a_doctor_names_what_keeps_builds_away.rs`
 //! 29. A Debian or Ubuntu is served from its package, and neither an upgrade nor a purge takes a build away:
 //!     `a_debian_is_served_from_its_package.rs`, `a_package_gives_a_system_what_it_can_have.rs`
 //! 30. A sandbox is fresh for each build and holds what runs in it, and one that can't be made takes no build:

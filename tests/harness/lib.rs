@@ -20,6 +20,7 @@ mod process;
 mod pty;
 pub mod robur;
 pub mod sealed;
+pub mod site;
 mod slurm;
 mod sshd;
 mod steps;
