@@ -6,7 +6,7 @@
 //!
 //! SECURITY. A hook runs as the daemon's user; one that others could have written is left out.
 
-use crate::overdue;
+use crate::deadline;
 use rustix::process::{Pid, Signal, kill_process_group};
 use spool::build_id::BuildId;
 use spool::config::Config;
@@ -17,10 +17,10 @@ use spool::{Spool, hook, wake};
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tracing::{info, warn};
 
 /// A build for the hooks.
@@ -158,28 +158,12 @@ fn carry_out(
     // What it prints goes where the daemon's own words go.
     command.arg(dir).env_clear().envs(environment).current_dir("/").stdin(Stdio::null()).stdout(std::io::stderr());
     let mut child = command.process_group(0).spawn().at("start", hook)?;
-    match wait(&mut child, limit).at("wait for", hook)? {
+    match deadline::wait(&mut child, limit).at("wait for", hook)? {
         Some(status) => {
             // What it has left running.
             let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
             Ok(status)
         }
-        None => Err(Error::new(Kind::TryAgain, overdue::end(child, limit))),
-    }
-}
-
-/// Waits for a child; nothing when it takes longer than it may.
-fn wait(child: &mut Child, limit: Duration) -> std::io::Result<Option<ExitStatus>> {
-    let until = Instant::now() + limit;
-    let mut pause = Duration::from_millis(1);
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
-        }
-        if Instant::now() >= until {
-            return Ok(None);
-        }
-        thread::park_timeout(pause.min(until.saturating_duration_since(Instant::now())));
-        pause = (pause * 2).min(Duration::from_millis(100));
+        None => Err(Error::new(Kind::TryAgain, deadline::end(child, limit))),
     }
 }

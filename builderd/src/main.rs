@@ -10,6 +10,7 @@
 //! those themselves and send them open.
 
 mod daemon;
+mod deadline;
 mod door;
 mod ends;
 mod errand;
@@ -20,7 +21,6 @@ mod index;
 mod launch;
 mod manager;
 mod metrics;
-mod overdue;
 mod reload;
 mod retention;
 mod seals;

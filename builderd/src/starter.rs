@@ -1,6 +1,6 @@
 //! The command that starts a worker: run as it was written, by no shell, with an end to its time and to its words.
 
-use crate::overdue;
+use crate::deadline;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use spool::Spool;
@@ -71,7 +71,7 @@ pub fn carry_out(order: &Order) -> Launched {
     match ended {
         Ok(Some(status)) if status.success() => Ok(()),
         Ok(Some(status)) => Err(format!("{program} failed, {status}{last}")),
-        Ok(None) => Err(format!("{program}: {}{last}", overdue::end(child, order.limit))),
+        Ok(None) => Err(format!("{program}: {}{last}", deadline::end(child, order.limit))),
         Err(e) => Err(format!("{program} can't be waited for: {e}")),
     }
 }

@@ -1,12 +1,29 @@
-//! Children that run longer than they may: hooks and launches.
+//! Children and how long they may run: hooks and launches.
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use std::process::Child;
+use std::io;
+use std::process::{Child, ExitStatus};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long a process that was killed may take to be gone.
 const DYING: Duration = Duration::from_secs(2);
+
+/// Waits for a child; nothing when it takes longer than it may.
+pub fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
+    let until = Instant::now() + limit;
+    let mut pause = Duration::from_millis(1);
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if Instant::now() >= until {
+            return Ok(None);
+        }
+        thread::park_timeout(pause.min(until.saturating_duration_since(Instant::now())));
+        pause = (pause * 2).min(Duration::from_millis(100));
+    }
+}
 
 /// Kills a child with all that it has started and that has not become a session of its own, and says in a line what it did.
 ///
@@ -25,15 +42,9 @@ pub fn end(child: Child, limit: Duration) -> String {
 
 /// Whether a child is gone soon. Else somebody waits for it from now on, for as long as that takes.
 fn dies(mut child: Child, soon: Duration) -> bool {
-    let until = Instant::now() + soon;
-    let mut pause = Duration::from_millis(1);
-    while Instant::now() < until {
-        // An error says that somebody has waited for it.
-        if !matches!(child.try_wait(), Ok(None)) {
-            return true;
-        }
-        thread::park_timeout(pause);
-        pause = (pause * 2).min(Duration::from_millis(100));
+    // An error says that somebody has waited for it.
+    if !matches!(wait(&mut child, soon), Ok(None)) {
+        return true;
     }
     let _ = thread::Builder::new().name("overdue".to_owned()).spawn(move || child.wait());
     false
