@@ -54,7 +54,7 @@ pub fn listen(path: &Path) -> Result<UnixListener> {
             return Err(Error::new(Kind::Config, format!("{} is in the way: it is no socket", path.display()))
                 .hint("remove it, or set another `socket` in builder.toml"));
         }
-        Ok(_) if is_served(path)? => {
+        Ok(_) if knock(path)? != Err(rustix::io::Errno::CONNREFUSED) => {
             return Err(Error::new(Kind::TryAgain, format!("somebody listens at {} already", path.display()))
                 .hint("set another `socket` in builder.toml"));
         }
@@ -76,21 +76,21 @@ pub fn connect(path: &Path) -> Result<UnixStream> {
 /// Whether nobody listens at a path, as far as this user can see: builderd removes its socket when it ends, and one that it has left
 /// refuses.
 pub fn is_deserted(path: &Path) -> bool {
-    match address(path) {
-        Ok((_dir, address)) => UnixStream::connect(address)
-            .is_err_and(|e| matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)),
+    use rustix::io::Errno;
+    match knock(path) {
+        Ok(answer) => matches!(answer, Err(Errno::NOENT | Errno::CONNREFUSED)),
         Err(e) => e.kind() == Kind::NoInput,
     }
 }
 
-/// It must not wait for an answer from somebody who is busy or hangs.
-fn is_served(path: &Path) -> Result<bool> {
+/// What comes of going there, without waiting for an answer from somebody who is busy or hangs.
+fn knock(path: &Path) -> Result<rustix::io::Result<()>> {
     use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, connect, socket};
     let (_dir, address) = address(path)?;
     let probe = socket(AddressFamily::UNIX, SocketType::STREAM, None).at("make", "a socket")?;
     rustix::io::ioctl_fionbio(&probe, true).at("make", "a socket")?;
     let address = SocketAddrUnix::new(address).at("look at", path)?;
-    Ok(!matches!(connect(&probe, &address), Err(rustix::io::Errno::CONNREFUSED)))
+    Ok(connect(&probe, &address))
 }
 
 /// A socket's address holds about 100 bytes; through /proc a directory of any length is short.
