@@ -2,6 +2,7 @@
 
 use spool::error::{At, Error, Kind, Result};
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 
 /// What a program did.
@@ -12,6 +13,12 @@ pub struct Done {
     pub output: String,
     /// The last line that it printed on standard error.
     pub complaint: String,
+}
+
+/// Where a program of this name is in PATH; nothing when it is not installed.
+pub fn installed(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|program| program.is_file())
 }
 
 /// Runs a program to its end, with this on its standard input.

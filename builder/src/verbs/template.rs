@@ -2,7 +2,7 @@
 
 use crate::args::{LsArgs, TemplateArgs, TemplateFileArgs, TemplateVerb};
 use crate::words;
-use crate::{out, text};
+use crate::{out, program, text};
 use serde::Serialize;
 use spool::config::Config;
 use spool::error::{At, Error, Kind, Result};
@@ -93,13 +93,10 @@ fn check(args: &TemplateFileArgs) -> Result<()> {
 
 /// The program of a path, or of a name in PATH.
 fn installed(shell: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut places = match shell.contains('/') {
-        true => vec![PathBuf::from(shell)],
-        false => std::env::split_paths(&path).map(|dir| dir.join(shell)).collect(),
+    match shell.contains('/') {
+        true => Some(PathBuf::from(shell)).filter(|shell| shell.is_file()),
+        false => program::installed(shell),
     }
-    .into_iter();
-    places.find(|place| place.is_file())
 }
 
 /// What its shell says of it, without executing anything: with a plain word for each variable.

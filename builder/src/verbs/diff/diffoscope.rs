@@ -3,15 +3,14 @@
 //! SECURITY. It starts many programs on what a worker has sent, as whoever types this. That is why somebody else's
 //! verb never gets here: see `terms`.
 
-use crate::text;
+use crate::{program, text};
 use spool::error::{Error, Kind, Result};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Where it is; nothing when it is not installed.
 pub fn find() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|dir| dir.join("diffoscope")).find(|program| program.is_file())
+    program::installed("diffoscope")
 }
 
 /// What it says of two files, indented.
